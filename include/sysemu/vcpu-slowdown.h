@@ -1,0 +1,75 @@
+/*
+ * Slow single vCPUs down by sleeps in their own threads
+ *
+ * Two actuators make a vCPU sleep: cpu-throttle (a share of its run time) and
+ * dirtylimit (the price of the pages that it dirtied).  Each keeps an account
+ * of what the vCPU owes; this module is the only place where a vCPU pays, so
+ * that one sleep serves both debts (the longer one counts, not their sum), and
+ * so that there is one set of rules for waking it.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SYSEMU_VCPU_SLOWDOWN_H
+#define SYSEMU_VCPU_SLOWDOWN_H
+
+/*
+ * cpu-throttle's account of one vCPU thread.  Written by that thread, but for
+ * the timer, which the BQL guards.
+ */
+typedef struct VcpuThrottleAccount {
+    /* When the run slice began: wall clock, and CPU time of the thread. */
+    int64_t slice_start_ns;
+    int64_t slice_start_cpu_ns;
+    /* Sleep owed; below zero, sleep paid in advance. */
+    int64_t debt_ns;
+    /* Totals since the throttle was last started (atomic reads). */
+    int64_t ran_ns;
+    int64_t slept_ns;
+    /* Ends the run slice.  NULL until the vCPU is first throttled. */
+    struct QEMUTimer *timer;
+} VcpuThrottleAccount;
+
+/* dirtylimit's token bucket of one vCPU; see softmmu/dirtylimit.c. */
+typedef struct VcpuDirtyBucket {
+    /* Limits, 0 = none: set by the user, and by a migration (atomic). */
+    uint64_t user_limit_bytes_per_s;
+    uint64_t migration_limit_bytes_per_s;
+    /* Tokens left; below zero, bytes dirtied ahead of the budget (atomic). */
+    int64_t tokens_bytes;
+    /* When the bucket was last filled up. */
+    int64_t filled_ns;
+    /* The meter: value of CPUState::dirty_pages last charged. */
+    uint64_t charged_pages;
+    /* Total time slept for the limit (atomic reads). */
+    int64_t slept_ns;
+} VcpuDirtyBucket;
+
+/* What CPUState holds of all this; zero-initialised with it. */
+typedef struct VcpuSlowdown {
+    /* The work item that sleeps is queued or runs (atomic). */
+    bool queued;
+    VcpuThrottleAccount throttle;
+    VcpuDirtyBucket dirty;
+} VcpuSlowdown;
+
+/**
+ * vcpu_slowdown_request: have a vCPU pay what it owes, soon
+ * @cpu: the vCPU
+ *
+ * Queues the sleep on the vCPU's thread with async_run_on_cpu(), unless it is
+ * queued already, and kicks the vCPU out of guest code.  Any thread, no lock
+ * needed.
+ */
+void vcpu_slowdown_request(CPUState *cpu);
+
+/**
+ * vcpu_slowdown_wake: have sleeping vCPUs look at their debts again
+ *
+ * For whoever lowered or lifted a limit.  Any thread; BQL held.
+ */
+void vcpu_slowdown_wake(void);
+
+#endif /* SYSEMU_VCPU_SLOWDOWN_H */
