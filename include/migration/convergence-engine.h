@@ -1,0 +1,315 @@
+/*
+ * Convergence engine: from samples of a live migration to decisions
+ *
+ *   sample --> model --> policy --> decision
+ *                |          ^          |
+ *                |      deadline       +--> reason (a sentence for a person)
+ *
+ * The engine is pure C.  It owns no memory, reads no clock and does no I/O:
+ * time is a field of the sample, and whoever calls it lends it the arrays.
+ * QEMU (migration/convergence.c), the unit tests and the simulator run the
+ * very same object code.
+ *
+ * Threads and locks: none here.  A caller serialises its calls on one engine.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef MIGRATION_CONVERGENCE_ENGINE_H
+#define MIGRATION_CONVERGENCE_ENGINE_H
+
+/* Room for the longest reason, figures and terminating NUL included. */
+#define CONVERGENCE_REASON_MAX_BYTES 320
+
+/* What the engine thinks of the migration; the names are QAPI's. */
+typedef enum ConvergencePhase {
+    CONVERGENCE_PHASE_OFF,          /* no policy acts */
+    CONVERGENCE_PHASE_WATCHING,     /* measuring; no need to act so far */
+    CONVERGENCE_PHASE_THROTTLING,   /* the guest is slowed, more may follow */
+    CONVERGENCE_PHASE_CONVERGING,   /* what remains shrinks as it should */
+    CONVERGENCE_PHASE_STUCK,        /* nothing allowed can make it converge */
+    CONVERGENCE_PHASE_TIMED_OUT,    /* a deadline or stop condition was met */
+    CONVERGENCE_PHASE__MAX,
+} ConvergencePhase;
+
+/* What a met deadline or stop condition does. */
+typedef enum ConvergenceAction {
+    CONVERGENCE_ACTION_DOWNTIME,    /* grow the downtime limit */
+    CONVERGENCE_ACTION_STOP,        /* switch over now */
+    CONVERGENCE_ACTION_POSTCOPY,    /* start postcopy */
+    CONVERGENCE_ACTION_ABORT,       /* give up, the guest runs on */
+    CONVERGENCE_ACTION__MAX,
+} ConvergenceAction;
+
+/* Which stop condition was met first. */
+typedef enum ConvergenceStop {
+    CONVERGENCE_STOP_NONE,
+    CONVERGENCE_STOP_TIMEOUT,
+    CONVERGENCE_STOP_ITERATIONS,
+    CONVERGENCE_STOP_TRANSFER,
+} ConvergenceStop;
+
+typedef struct ConvergenceEngine ConvergenceEngine;
+typedef struct ConvergencePolicyOps ConvergencePolicyOps;
+
+/*
+ * The user's settings.  May change between two calls; the engine keeps no
+ * copy that could go stale.
+ */
+typedef struct ConvergenceParams {
+    bool auto_converge;
+    const ConvergencePolicyOps *policy;
+    uint8_t initial_throttle_pct;
+    uint8_t throttle_increment_pct;
+    uint8_t max_throttle_pct;
+    uint8_t trigger_threshold_pct;
+    bool tailslow;
+    uint32_t sync_period_ms;
+    uint64_t downtime_limit_ms;
+    uint64_t timeout_s;                 /* 0: never */
+    uint64_t max_downtime_ms;
+    uint64_t max_iterations;            /* passes over RAM, 0: never */
+    uint64_t max_transfer_pct;          /* of guest RAM, 0: never */
+    ConvergenceAction timeout_action;
+    uint64_t vcpu_dirty_limit_bytes_per_s;  /* 0: from the bandwidth */
+} ConvergenceParams;
+
+/* One vCPU: measured by the caller, limited by the engine. */
+typedef struct ConvergenceVcpu {
+    int id;
+    /* In: dirtied in the interval of the sample. */
+    uint64_t dirtied_bytes;
+    /* In and out: the limit in force, 0 = none. */
+    uint64_t limit_bytes_per_s;
+    /* Out: smoothed rate. */
+    uint64_t dirty_rate_bytes_per_s;
+} ConvergenceVcpu;
+
+/*
+ * What happened between two syncs of the dirty bitmap.  Everything is counted
+ * in bytes of guest pages, but for wire_bytes: a zero page or an XBZRLE delta
+ * drains a page for a few bytes on the wire.
+ */
+typedef struct ConvergenceSample {
+    int64_t now_ns;
+    int64_t interval_ns;
+    /* Pages that became dirty while they were clean: these add to the work. */
+    uint64_t dirtied_bytes;
+    /*
+     * Different pages written in the interval, those that still waited to be
+     * sent included.  When little remains this is what dirtied_bytes becomes,
+     * so it is what a policy must plan with.
+     */
+    uint64_t touched_bytes;
+    uint64_t drained_bytes;         /* page bytes sent or skipped */
+    uint64_t zero_bytes;            /* the part of them that was zero pages */
+    uint64_t wire_bytes;
+    uint64_t remaining_bytes;
+    uint64_t ram_bytes;             /* the guest's RAM */
+    uint64_t bulk_remaining_bytes;  /* pages not sent even once */
+    uint64_t bandwidth_bytes_per_s; /* cap set by the user, 0 = none */
+    int64_t sync_cost_ns;
+    uint8_t throttle_pct;           /* in force during the interval */
+    /* vCPUs with their own meters; none where nothing can meter them. */
+    ConvergenceVcpu *vcpus;
+    unsigned n_vcpus;
+    bool bulk_pass;
+    /* False: do not learn from this one (paused guest, block bulk phase). */
+    bool valid;
+} ConvergenceSample;
+
+/* The progress of a migration, known also between two samples. */
+typedef struct ConvergenceProgress {
+    int64_t now_ns;
+    uint64_t passes;                /* completed passes over RAM */
+    uint64_t sent_bytes;            /* on the wire, since the start */
+    uint64_t ram_bytes;
+    uint64_t remaining_bytes;
+} ConvergenceProgress;
+
+typedef struct ConvergenceDecision {
+    ConvergencePhase phase;
+    uint8_t throttle_pct;           /* 0: none */
+    bool vcpus_limited;             /* the limits in the vCPU array hold */
+    int64_t next_sync_ns;           /* from now */
+    /* Forecast; valid only if the flag is set. */
+    bool predicted;
+    uint64_t predicted_remaining_ms;
+    uint64_t predicted_downtime_ms;
+    uint8_t predicted_error_pct;
+    char reason[CONVERGENCE_REASON_MAX_BYTES];
+} ConvergenceDecision;
+
+/* Answer of convergence_engine_deadline(). */
+typedef struct ConvergenceDeadline {
+    uint64_t downtime_limit_ms;     /* in force */
+    ConvergenceStop stop;           /* the condition met, if any */
+    ConvergenceAction action;       /* what it asks for, if it was met */
+} ConvergenceDeadline;
+
+/* What a guest does and a link carries, smoothed. */
+typedef struct ConvergenceModel {
+    uint64_t samples;
+    int64_t start_ns;
+    double dirty_bytes_per_s;       /* different pages, per sync interval */
+    double new_bytes_per_s;         /* of them, newly dirtied */
+    double wire_bytes_per_s;
+    double page_bytes_per_wire_byte;
+    double drain_bytes_per_s;
+    double device_bytes_per_s;      /* dirtied by no vCPU */
+    double sync_cost_ns;
+    /* The last interval alone, unsmoothed. */
+    double last_dirty_bytes_per_s;
+    double last_new_bytes_per_s;
+    /* Mean relative change of the net drain rate, for the error band. */
+    double jitter;
+} ConvergenceModel;
+
+/* State of the policies; one is in use at a time. */
+typedef struct ConvergenceStepState {
+    uint64_t period_dirtied_bytes;
+    uint64_t period_drained_bytes;
+    int64_t period_ns;
+} ConvergenceStepState;
+
+typedef struct ConvergencePredictiveState {
+    double share;                   /* of its time that the guest runs */
+    double demand_bytes_per_s;      /* dirty rate last seen at full share */
+    unsigned settled;               /* samples within the target in a row */
+    unsigned deaf;                  /* reductions that did not reduce */
+    bool engaged;
+} ConvergencePredictiveState;
+
+typedef struct ConvergenceLimitState {
+    double level_bytes_per_s;
+    unsigned calm;
+    bool engaged;
+} ConvergenceLimitState;
+
+/*
+ * A policy.  All members are called with the engine serialised by the caller,
+ * in QEMU: by the migration thread, BQL held.
+ */
+struct ConvergencePolicyOps {
+    /* Required.  As in the QAPI enum. */
+    const char *name;
+    /* Optional.  Set the policy's state up; it is all zero by then. */
+    void (*init)(ConvergenceEngine *engine);
+    /*
+     * Required.  Called for each valid sample after the model learned from
+     * it.  Sets throttle_pct or the vCPUs' limits, phase and next_sync_ns.
+     */
+    void (*decide)(ConvergenceEngine *engine, const ConvergenceParams *params,
+                   const ConvergenceSample *sample,
+                   ConvergenceDecision *decision);
+    /* True: needs n_vcpus meters in the sample. */
+    bool needs_vcpu_meters;
+};
+
+/* Caller-owned; set up with convergence_engine_init(). */
+struct ConvergenceEngine {
+    ConvergenceModel model;
+    const ConvergencePolicyOps *policy;
+    union {
+        ConvergenceStepState step;
+        ConvergencePredictiveState predictive;
+        ConvergenceLimitState limit;
+    };
+    /* The last decision stands until the next valid sample. */
+    ConvergenceDecision decision;
+    /* Deadline */
+    int64_t start_ns;
+    int64_t suspended_ns;
+    ConvergenceDeadline deadline;
+};
+
+/**
+ * convergence_engine_init: start over
+ * @engine: memory of the caller
+ * @now_ns: begin of the migration, on the clock of all later samples
+ */
+void convergence_engine_init(ConvergenceEngine *engine, int64_t now_ns);
+
+/**
+ * convergence_engine_update: learn from a sample and decide
+ * @engine: the engine
+ * @params: the user's settings as they are now
+ * @sample: what happened since the last call; limits of its vCPUs are updated
+ *
+ * Returns the decision in force: the last one if the sample is not valid.
+ * It stays the engine's.
+ */
+const ConvergenceDecision *
+convergence_engine_update(ConvergenceEngine *engine,
+                          const ConvergenceParams *params,
+                          const ConvergenceSample *sample);
+
+/**
+ * convergence_engine_deadline: look at the deadline and stop conditions
+ * @engine: the engine
+ * @params: the user's settings as they are now
+ * @progress: what has been done so far
+ *
+ * Cheap; to be called often, also between samples.  Works with auto-converge
+ * off.  Returns what holds; it stays the engine's.
+ */
+const ConvergenceDeadline *
+convergence_engine_deadline(ConvergenceEngine *engine,
+                            const ConvergenceParams *params,
+                            const ConvergenceProgress *progress);
+
+/**
+ * convergence_engine_suspend: take time out of the deadline's clock
+ * @engine: the engine
+ * @duration_ns: how long the migration stood still for no fault of the guest
+ */
+void convergence_engine_suspend(ConvergenceEngine *engine,
+                                int64_t duration_ns);
+
+/**
+ * convergence_engine_threshold_bytes: what may remain at the switch-over
+ * @engine: the engine
+ * @downtime_limit_ms: in force
+ * @bandwidth_bytes_per_s: the caller's latest measurement, for as long as the
+ *                         model has none
+ *
+ * Returns how many bytes of pages the link drains within the limit, by the
+ * drain rate it was seen to have.
+ */
+uint64_t convergence_engine_threshold_bytes(const ConvergenceEngine *engine,
+                                            uint64_t downtime_limit_ms,
+                                            double bandwidth_bytes_per_s);
+
+/**
+ * convergence_policy_find: look a policy up by its name
+ * @name: as in the QAPI enum
+ *
+ * Returns NULL if there is none of that name.
+ */
+const ConvergencePolicyOps *convergence_policy_find(const char *name);
+
+/**
+ * convergence_policy_nth: walk the registry
+ * @index: from 0
+ *
+ * Returns NULL after the last one.
+ */
+const ConvergencePolicyOps *convergence_policy_nth(unsigned index);
+
+/**
+ * convergence_phase_name: the QAPI name of a phase
+ */
+const char *convergence_phase_name(ConvergencePhase phase);
+
+/**
+ * convergence_stop_describe: say which stop condition was met, with figures
+ * @buffer, @size: where to; always NUL-terminated
+ */
+void convergence_stop_describe(const ConvergenceDeadline *deadline,
+                               const ConvergenceParams *params,
+                               const ConvergenceProgress *progress,
+                               char *buffer, size_t size);
+
+#endif /* MIGRATION_CONVERGENCE_ENGINE_H */
