@@ -1,0 +1,516 @@
+/*
+ * A QMP client: one unix socket, blocking calls that always return
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * QEMU ends each message with a newline and puts none inside (unless asked
+ * for "pretty" output), so a message is a line.  That is what lets a frame
+ * that arrives in pieces, or several in one read, be told apart without an
+ * incremental JSON parser.
+ */
+
+#include "qmp.h"
+
+#include <gio/gunixsocketaddress.h>
+#include <string.h>
+
+/*
+ * Longest message taken.  query-qmp-schema is some 200 KiB; what exceeds
+ * this is not QMP, and would otherwise be buffered until memory ends.
+ */
+#define MAX_MESSAGE_BYTES (16 * 1024 * 1024)
+
+/* Events kept for a caller that never takes any; the oldest go first */
+#define MAX_QUEUED_EVENTS 4096
+
+/* How often a socket that is not there yet is tried again */
+#define CONNECT_RETRY_MS 20
+
+struct QmpClient {
+    GSocketConnection *connection;
+    GSocket *socket;
+    GByteArray *inbox;
+    size_t scanned_bytes;   /* start of the inbox known to hold no newline */
+    GQueue events;          /* JsonObject *, oldest first */
+    QmpEventFunc event_func;
+    void *event_opaque;
+    gint64 next_id;
+    int timeout_ms;
+    GError *broken;         /* why no further call can succeed */
+};
+
+static const char *const error_classes[] = {
+    [QMP_ERROR_GENERIC] = "GenericError",
+    [QMP_ERROR_COMMAND_NOT_FOUND] = "CommandNotFound",
+    [QMP_ERROR_DEVICE_NOT_ACTIVE] = "DeviceNotActive",
+    [QMP_ERROR_DEVICE_NOT_FOUND] = "DeviceNotFound",
+    [QMP_ERROR_KVM_MISSING_CAP] = "KVMMissingCap",
+};
+
+G_DEFINE_QUARK(converge-qmp-error, qmp_error)
+
+const char *qmp_error_class(const GError *error)
+{
+    if (error->domain != QMP_ERROR || error->code < 0 ||
+        error->code >= (int)G_N_ELEMENTS(error_classes)) {
+        return NULL;
+    }
+    return error_classes[error->code];
+}
+
+static gint64 deadline_after_ms(int timeout_ms)
+{
+    return g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+}
+
+/* Remembers the failure, so that later calls tell the cause and not EPIPE */
+static gboolean fail_for_good(QmpClient *qmp, QmpErrorCode code,
+                              const char *message, GError **errp)
+{
+    if (!qmp->broken) {
+        qmp->broken = g_error_new_literal(QMP_ERROR, code, message);
+    }
+    g_propagate_error(errp, g_error_copy(qmp->broken));
+    return FALSE;
+}
+
+static gboolean check_usable(QmpClient *qmp, GError **errp)
+{
+    if (qmp->broken) {
+        g_propagate_error(errp, g_error_copy(qmp->broken));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* TRUE once the socket can do @condition (or has failed: the I/O tells) */
+static gboolean wait_socket(QmpClient *qmp, GIOCondition condition,
+                            gint64 deadline_us, GError **errp)
+{
+    gint64 left_us = MAX(deadline_us - g_get_monotonic_time(), 0);
+    g_autoptr(GError) error = NULL;
+
+    if (g_socket_condition_timed_wait(qmp->socket, condition, left_us, NULL,
+                                      &error)) {
+        return TRUE;
+    }
+    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT)) {
+        g_set_error_literal(errp, QMP_ERROR, QMP_ERROR_TIMEOUT,
+                            "QEMU did not answer in time");
+        return FALSE;
+    }
+    return fail_for_good(qmp, QMP_ERROR_CLOSED, error->message, errp);
+}
+
+static gboolean send_all(QmpClient *qmp, const char *text, gsize size_bytes,
+                         gint64 deadline_us, GError **errp)
+{
+    gsize sent_bytes = 0;
+
+    while (sent_bytes < size_bytes) {
+        g_autoptr(GError) error = NULL;
+        gssize n;
+
+        if (!wait_socket(qmp, G_IO_OUT, deadline_us, errp)) {
+            if (sent_bytes) {
+                /* Half a command is out: what follows would be garbage */
+                g_clear_error(errp);
+                return fail_for_good(qmp, QMP_ERROR_CLOSED,
+                                     "QEMU stopped reading in the middle "
+                                     "of a command", errp);
+            }
+            return FALSE;
+        }
+        n = g_socket_send(qmp->socket, text + sent_bytes,
+                          size_bytes - sent_bytes, NULL, &error);
+        if (n < 0) {
+            if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK)) {
+                continue;
+            }
+            return fail_for_good(qmp, QMP_ERROR_CLOSED, error->message, errp);
+        }
+        sent_bytes += n;
+    }
+    return TRUE;
+}
+
+static gboolean receive_some(QmpClient *qmp, gint64 deadline_us,
+                             GError **errp)
+{
+    g_autoptr(GError) error = NULL;
+    char buffer[4096];
+    gssize n;
+
+    if (!wait_socket(qmp, G_IO_IN, deadline_us, errp)) {
+        return FALSE;
+    }
+    n = g_socket_receive(qmp->socket, buffer, sizeof(buffer), NULL, &error);
+    if (n > 0) {
+        g_byte_array_append(qmp->inbox, (guint8 *)buffer, n);
+        if (qmp->inbox->len > MAX_MESSAGE_BYTES) {
+            return fail_for_good(qmp, QMP_ERROR_PROTOCOL,
+                                 "a message has no end", errp);
+        }
+        return TRUE;
+    }
+    if (n < 0 && g_error_matches(error, G_IO_ERROR,
+                                 G_IO_ERROR_WOULD_BLOCK)) {
+        return TRUE;
+    }
+    return fail_for_good(qmp, QMP_ERROR_CLOSED,
+                         n < 0 ? error->message
+                               : "QEMU closed the connection", errp);
+}
+
+/* The next complete line without its newline, or NULL if there is none */
+static char *take_line(QmpClient *qmp)
+{
+    guint8 *start = qmp->inbox->data;
+    guint8 *newline = NULL;
+    size_t length_bytes;
+    char *line;
+
+    if (qmp->inbox->len > qmp->scanned_bytes) {
+        newline = memchr(start + qmp->scanned_bytes, '\n',
+                         qmp->inbox->len - qmp->scanned_bytes);
+    }
+    if (!newline) {
+        qmp->scanned_bytes = qmp->inbox->len;
+        return NULL;
+    }
+    length_bytes = newline - start;
+    line = g_strndup((char *)start, length_bytes);
+    g_byte_array_remove_range(qmp->inbox, 0, length_bytes + 1);
+    qmp->scanned_bytes = 0;
+    return g_strstrip(line);
+}
+
+static JsonObject *parse_message(QmpClient *qmp, const char *line,
+                                 GError **errp)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(JsonNode) node = json_from_string(line, &error);
+
+    if (!node || !JSON_NODE_HOLDS_OBJECT(node)) {
+        g_autofree char *message =
+            g_strdup_printf("not a QMP message: '%.80s'%s%s", line,
+                            error ? ": " : "", error ? error->message : "");
+
+        fail_for_good(qmp, QMP_ERROR_PROTOCOL, message, errp);
+        return NULL;
+    }
+    return json_node_dup_object(node);
+}
+
+static JsonObject *read_message(QmpClient *qmp, gint64 deadline_us,
+                                GError **errp)
+{
+    if (!check_usable(qmp, errp)) {
+        return NULL;
+    }
+    for (;;) {
+        g_autofree char *line = take_line(qmp);
+
+        if (!line) {
+            if (!receive_some(qmp, deadline_us, errp)) {
+                return NULL;
+            }
+        } else if (*line) {
+            return parse_message(qmp, line, errp);
+        }
+    }
+}
+
+/* Takes over @message if it is an event */
+static gboolean take_event(QmpClient *qmp, JsonObject *message)
+{
+    JsonNode *name = json_object_get_member(message, "event");
+
+    if (!name || json_node_get_value_type(name) != G_TYPE_STRING) {
+        return FALSE;
+    }
+    if (qmp->event_func) {
+        qmp->event_func(json_node_get_string(name), message,
+                        qmp->event_opaque);
+    }
+    g_queue_push_tail(&qmp->events, message);
+    if (g_queue_get_length(&qmp->events) > MAX_QUEUED_EVENTS) {
+        json_object_unref(g_queue_pop_head(&qmp->events));
+    }
+    return TRUE;
+}
+
+/* A string member, or @fallback: the peer may send any type there */
+static const char *string_member(JsonObject *object, const char *name,
+                                 const char *fallback)
+{
+    JsonNode *node = json_object_get_member(object, name);
+
+    if (!node || json_node_get_value_type(node) != G_TYPE_STRING) {
+        return fallback;
+    }
+    return json_node_get_string(node);
+}
+
+static void set_error_reply(GError **errp, const char *command,
+                            JsonNode *node)
+{
+    const char *class = "", *desc = "an error without a description";
+    int code = QMP_ERROR_GENERIC;
+
+    if (JSON_NODE_HOLDS_OBJECT(node)) {
+        class = string_member(json_node_get_object(node), "class", class);
+        desc = string_member(json_node_get_object(node), "desc", desc);
+    }
+    for (int i = 0; i < (int)G_N_ELEMENTS(error_classes); i++) {
+        if (g_str_equal(class, error_classes[i])) {
+            code = i;
+        }
+    }
+    g_set_error(errp, QMP_ERROR, code, "%s: %s", command, desc);
+}
+
+static gboolean has_id(JsonObject *message, gint64 id)
+{
+    JsonNode *node = json_object_get_member(message, "id");
+
+    return node && json_node_get_value_type(node) == G_TYPE_INT64 &&
+           json_node_get_int(node) == id;
+}
+
+static JsonNode *read_reply(QmpClient *qmp, const char *command, gint64 id,
+                            gint64 deadline_us, GError **errp)
+{
+    for (;;) {
+        JsonObject *message = read_message(qmp, deadline_us, errp);
+        JsonNode *reply = NULL, *node;
+
+        if (!message) {
+            g_prefix_error(errp, "%s: ", command);
+            return NULL;
+        }
+        if (take_event(qmp, message)) {
+            continue;
+        }
+        node = json_object_get_member(message, "error");
+        /* QEMU has no id to give back for what it could not parse */
+        if (!has_id(message, id) &&
+            (!node || json_object_has_member(message, "id"))) {
+            json_object_unref(message);
+            continue;
+        }
+        if (node) {
+            set_error_reply(errp, command, node);
+        } else if (json_object_has_member(message, "return")) {
+            reply = json_node_copy(json_object_get_member(message,
+                                                          "return"));
+        } else {
+            fail_for_good(qmp, QMP_ERROR_PROTOCOL,
+                          "a reply holds neither return nor error", errp);
+            g_prefix_error(errp, "%s: ", command);
+        }
+        json_object_unref(message);
+        return reply;
+    }
+}
+
+JsonNode *qmp_execute(QmpClient *qmp, const char *command,
+                      JsonObject *arguments, GError **errp)
+{
+    gint64 deadline_us = deadline_after_ms(qmp->timeout_ms);
+    gint64 id = qmp->next_id++;
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+    JsonObject *request = json_object_new();
+    g_autofree char *json = NULL;
+    g_autofree char *text = NULL;
+
+    json_object_set_string_member(request, "execute", command);
+    if (arguments) {
+        json_object_set_object_member(request, "arguments", arguments);
+    }
+    json_object_set_int_member(request, "id", id);
+    json_node_take_object(node, request);
+    json = json_to_string(node, FALSE);
+    text = g_strconcat(json, "\n", NULL);
+
+    if (!check_usable(qmp, errp) ||
+        !send_all(qmp, text, strlen(text), deadline_us, errp)) {
+        g_prefix_error(errp, "%s: ", command);
+        return NULL;
+    }
+    return read_reply(qmp, command, id, deadline_us, errp);
+}
+
+gboolean qmp_run(QmpClient *qmp, const char *command, JsonObject *arguments,
+                 GError **errp)
+{
+    g_autoptr(JsonNode) reply = qmp_execute(qmp, command, arguments, errp);
+
+    return reply != NULL;
+}
+
+JsonObject *qmp_query(QmpClient *qmp, const char *command, GError **errp)
+{
+    g_autoptr(JsonNode) reply = qmp_execute(qmp, command, NULL, errp);
+
+    if (!reply) {
+        return NULL;
+    }
+    if (!JSON_NODE_HOLDS_OBJECT(reply)) {
+        g_set_error(errp, QMP_ERROR, QMP_ERROR_PROTOCOL,
+                    "%s: the reply is not an object", command);
+        return NULL;
+    }
+    return json_node_dup_object(reply);
+}
+
+char *qmp_hmp(QmpClient *qmp, const char *line, GError **errp)
+{
+    JsonObject *arguments = json_object_new();
+    g_autoptr(JsonNode) reply = NULL;
+
+    json_object_set_string_member(arguments, "command-line", line);
+    reply = qmp_execute(qmp, "human-monitor-command", arguments, errp);
+    if (!reply) {
+        return NULL;
+    }
+    if (json_node_get_value_type(reply) != G_TYPE_STRING) {
+        g_set_error(errp, QMP_ERROR, QMP_ERROR_PROTOCOL,
+                    "human-monitor-command: the reply is not a string");
+        return NULL;
+    }
+    return json_node_dup_string(reply);
+}
+
+void qmp_set_event_callback(QmpClient *qmp, QmpEventFunc func, void *opaque)
+{
+    qmp->event_func = func;
+    qmp->event_opaque = opaque;
+}
+
+JsonObject *qmp_next_event(QmpClient *qmp, int timeout_ms, GError **errp)
+{
+    gint64 deadline_us = deadline_after_ms(timeout_ms);
+
+    while (g_queue_is_empty(&qmp->events)) {
+        JsonObject *message = read_message(qmp, deadline_us, errp);
+
+        if (!message) {
+            return NULL;
+        }
+        if (!take_event(qmp, message)) {
+            /* The late reply of a command that timed out */
+            json_object_unref(message);
+        }
+    }
+    return g_queue_pop_head(&qmp->events);
+}
+
+JsonObject *qmp_wait_event(QmpClient *qmp, const char *name, int timeout_ms,
+                           GError **errp)
+{
+    gint64 deadline_us = deadline_after_ms(timeout_ms);
+
+    for (;;) {
+        gint64 left_us = MAX(deadline_us - g_get_monotonic_time(), 0);
+        JsonObject *event = qmp_next_event(qmp, left_us / 1000, errp);
+
+        if (!event) {
+            g_prefix_error(errp, "event %s: ", name);
+            return NULL;
+        }
+        if (g_str_equal(json_object_get_string_member(event, "event"),
+                        name)) {
+            return event;
+        }
+        json_object_unref(event);
+    }
+}
+
+void qmp_set_timeout(QmpClient *qmp, int timeout_ms)
+{
+    qmp->timeout_ms = timeout_ms;
+}
+
+static GSocketConnection *connect_socket(const char *path,
+                                         gint64 deadline_us, GError **errp)
+{
+    g_autoptr(GSocketClient) client = g_socket_client_new();
+    g_autoptr(GSocketAddress) address = g_unix_socket_address_new(path);
+
+    /* A second is the least GSocketClient can be given */
+    g_socket_client_set_timeout(client, 1);
+    for (;;) {
+        g_autoptr(GError) error = NULL;
+        GSocketConnection *connection =
+            g_socket_client_connect(client, G_SOCKET_CONNECTABLE(address),
+                                    NULL, &error);
+
+        if (connection) {
+            return connection;
+        }
+        if (g_get_monotonic_time() >= deadline_us) {
+            g_set_error(errp, QMP_ERROR, QMP_ERROR_TIMEOUT,
+                        "cannot connect to %s: %s", path, error->message);
+            return NULL;
+        }
+        g_usleep(CONNECT_RETRY_MS * 1000);
+    }
+}
+
+static gboolean read_greeting(QmpClient *qmp, gint64 deadline_us,
+                              GError **errp)
+{
+    JsonObject *greeting = read_message(qmp, deadline_us, errp);
+    gboolean ok;
+
+    if (!greeting) {
+        return FALSE;
+    }
+    ok = json_object_has_member(greeting, "QMP");
+    json_object_unref(greeting);
+    if (!ok) {
+        fail_for_good(qmp, QMP_ERROR_PROTOCOL,
+                      "the peer does not greet as QMP does", errp);
+    }
+    return ok;
+}
+
+QmpClient *qmp_connect(const char *path, int timeout_ms, GError **errp)
+{
+    gint64 deadline_us = deadline_after_ms(timeout_ms);
+    GSocketConnection *connection = connect_socket(path, deadline_us, errp);
+    g_autoptr(QmpClient) qmp = NULL;
+
+    if (!connection) {
+        return NULL;
+    }
+    qmp = g_new0(QmpClient, 1);
+    qmp->connection = connection;
+    qmp->socket = g_socket_connection_get_socket(connection);
+    g_socket_set_blocking(qmp->socket, FALSE);
+    g_socket_set_timeout(qmp->socket, 0);
+    qmp->inbox = g_byte_array_new();
+    g_queue_init(&qmp->events);
+    qmp->timeout_ms = timeout_ms;
+
+    if (!read_greeting(qmp, deadline_us, errp) ||
+        !qmp_run(qmp, "qmp_capabilities", NULL, errp)) {
+        return NULL;
+    }
+    return g_steal_pointer(&qmp);
+}
+
+void qmp_free(QmpClient *qmp)
+{
+    if (!qmp) {
+        return;
+    }
+    g_queue_clear_full(&qmp->events, (GDestroyNotify)json_object_unref);
+    g_byte_array_unref(qmp->inbox);
+    g_object_unref(qmp->connection);
+    g_clear_error(&qmp->broken);
+    g_free(qmp);
+}
