@@ -1,0 +1,67 @@
+/*
+ * QEMU processes for tests, benchmarks and the demo
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * A Vm is one qemu-system-x86_64 (ours or any other) that runs the Linux
+ * guest of tests/guest, with QMP and the guest's console on sockets in a
+ * private directory.  It never outlives the program: see children.h.
+ */
+
+#ifndef CONVERGE_VM_H
+#define CONVERGE_VM_H
+
+#include "qmp.h"
+
+/*
+ * A line the guest printed, and when it arrived here.  Called from a thread
+ * of the Vm's own, for two Vms from two threads: lock what they share.
+ */
+typedef void (*VmLineFunc)(void *opaque, const char *vm_name,
+                           const char *line, gint64 at_us);
+
+typedef struct VmConfig {
+    const char *qemu;           /* path of the executable */
+    const char *name;           /* "source", "destination": for messages */
+    const char *accel;          /* value of -accel; NULL for tcg */
+    const char *kernel;         /* NULL: build/guest/vmlinuz */
+    const char *initrd;         /* NULL: build/guest/initramfs.gz */
+    const char *load;           /* what the guest does; see tests/guest */
+    unsigned mem_mib;
+    unsigned smp;
+    gboolean incoming;          /* wait for a migration, do not boot */
+    const char *const *extra_args;
+    VmLineFunc on_line;
+    void *opaque;
+} VmConfig;
+
+typedef struct Vm Vm;
+
+/*
+ * Starts QEMU and connects to its QMP.  The error of a QEMU that would not
+ * start holds what it wrote to stderr.
+ */
+Vm *vm_start(const VmConfig *config, GError **errp);
+
+/* Kills QEMU, waits for it, removes its directory */
+void vm_free(Vm *vm);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vm, vm_free)
+
+QmpClient *vm_qmp(Vm *vm);
+pid_t vm_pid(Vm *vm);
+
+/* FALSE once QEMU has exited, for whatever reason */
+gboolean vm_is_alive(Vm *vm);
+
+/* What QEMU wrote to stderr, "" if nothing */
+char *vm_stderr(Vm *vm);
+
+/* Where an incoming Vm can be told to listen, as a migration URI */
+char *vm_migrate_uri(Vm *vm);
+
+/* The argument vector that vm_start() would use, for logs and tests */
+GStrv vm_build_argv(const VmConfig *config, const char *dir);
+
+#endif
