@@ -16,20 +16,22 @@
 #define SYSEMU_VCPU_SLOWDOWN_H
 
 /*
- * cpu-throttle's account of one vCPU thread.  Written by that thread, but for
- * the timer, which the BQL guards.
+ * cpu-throttle's account of one vCPU thread; see softmmu/cpu-throttle.c.
+ * Touched by that thread alone, with the BQL held; others read with the BQL.
  */
 typedef struct VcpuThrottleAccount {
+    /* The percentage that this account goes by, 0 = not throttled. */
+    int pct;
+    /* Slices in a row in which the vCPU was idle. */
+    int idle_slices;
     /* When the run slice began: wall clock, and CPU time of the thread. */
     int64_t slice_start_ns;
     int64_t slice_start_cpu_ns;
     /* Sleep owed; below zero, sleep paid in advance. */
     int64_t debt_ns;
-    /* Totals since the throttle was last started (atomic reads). */
+    /* Totals since the throttle was last started. */
     int64_t ran_ns;
     int64_t slept_ns;
-    /* Ends the run slice.  NULL until the vCPU is first throttled. */
-    struct QEMUTimer *timer;
 } VcpuThrottleAccount;
 
 /* dirtylimit's token bucket of one vCPU; see softmmu/dirtylimit.c. */
@@ -51,9 +53,16 @@ typedef struct VcpuDirtyBucket {
 typedef struct VcpuSlowdown {
     /* The work item that sleeps is queued or runs (atomic). */
     bool queued;
+    /* When the vCPU is to look at its debts again, 0 = never (BQL). */
+    int64_t due_ns;
     VcpuThrottleAccount throttle;
     VcpuDirtyBucket dirty;
 } VcpuSlowdown;
+
+/**
+ * vcpu_slowdown_init: make ready, before any vCPU exists
+ */
+void vcpu_slowdown_init(void);
 
 /**
  * vcpu_slowdown_request: have a vCPU pay what it owes, soon
@@ -61,7 +70,7 @@ typedef struct VcpuSlowdown {
  *
  * Queues the sleep on the vCPU's thread with async_run_on_cpu(), unless it is
  * queued already, and kicks the vCPU out of guest code.  Any thread, no lock
- * needed.
+ * needed; not before the vCPU's thread exists.
  */
 void vcpu_slowdown_request(CPUState *cpu);
 
@@ -71,5 +80,22 @@ void vcpu_slowdown_request(CPUState *cpu);
  * For whoever lowered or lifted a limit.  Any thread; BQL held.
  */
 void vcpu_slowdown_wake(void);
+
+/**
+ * vcpu_slowdown_throttle_changed: have all vCPUs take a new percentage over
+ *
+ * Sleepers wake, vCPUs in guest code leave it.  Any thread: at once if the
+ * caller holds the BQL, as soon as the main loop has it otherwise.
+ */
+void vcpu_slowdown_throttle_changed(void);
+
+/**
+ * vcpu_slowdown_payer: who keeps the throttle account of a vCPU's thread
+ * @cpu: the vCPU
+ *
+ * Returns: @cpu, or where one thread runs all vCPUs (round-robin TCG, icount)
+ * the first of them.
+ */
+CPUState *vcpu_slowdown_payer(CPUState *cpu);
 
 #endif /* SYSEMU_VCPU_SLOWDOWN_H */

@@ -1,0 +1,296 @@
+/*
+ * Throttle vCPUs to a share of their run time
+ *
+ * The law: a vCPU that ran for t owes a sleep of t * p / (100 - p).
+ *
+ *      ran   owed                     late timer        paid in full
+ *      |--|  |------------------|     |-----|  |------------------------ ...
+ *   ___|##|__.__.__.__.__.__.__.|##|..|#####|__.__.__.__.__.__.__.__.__.__
+ *      ^slice begins            ^ slice begins
+ *          ^slice timer, kick
+ *
+ * Each vCPU thread keeps an account of its own.  When its slice ends it is
+ * charged for what it ran, and sleeps until the debt is below a millisecond
+ * (softmmu/vcpu-slowdown.c).  Overruns of timers and of sleeps are debt or
+ * credit in the account; they make the next sleep longer or the next slice
+ * shorter, and do not change the share.
+ *
+ * What counts as run time is min(wall clock, 4 x CPU time of the thread) over
+ * the slice.  Simpler forms fail:
+ *  - one tick for all vCPUs, as a fixed period that holds a fixed sleep: a
+ *    sleep that overruns costs the vCPU a whole period's throttle, and where
+ *    one thread runs all vCPUs the sleeps add up;
+ *  - wall clock alone: a vCPU that was halted or paused pays for having been;
+ *  - CPU time alone: a vCPU that gets half of a host CPU would sleep half as
+ *    long as asked, just on the busy hosts that are being evacuated.
+ * The factor 4 means: one that got a quarter of the CPU or more is taken for
+ * busy all the time, one that got less is taken for partly idle.
+ *
+ * Limits: the longest sleep (95 ms) at the shortest run that the main loop's
+ * timers allow.  The share holds as long as slice and lateness come to no more
+ * than 95 ms * (100 - p) / p on average: 23 ms at 80 %, 5 ms at 95 %, 0.95 ms
+ * at 99 %.  Past that the vCPU gets more than it should; the debt is capped, so
+ * that it does not pay for the host's hiccup later.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "hw/core/cpu.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-convergence.h"
+#include "qapi/qmp/qdict.h"
+#include "sysemu/cpu-throttle.h"
+#include "sysemu/vcpu-slowdown.h"
+
+/*
+ * Sleeps grow from 1.5 ms at 1 % (a slice of 150 ms) to 7 ms at 90 %: long
+ * enough for waits of whole milliseconds, short enough for a guest not to
+ * notice.  From there on the slice stays at SLICE_MIN_NS and sleeps grow to
+ * 79 ms at 99 %: a shorter slice would drown in the lateness of timers.
+ */
+#define SLEEP_BASE_NS           (1500 * SCALE_US)
+#define SLEEP_PER_PCT_NS        (60 * SCALE_US)
+#define SLICE_MIN_NS            (800 * SCALE_US)
+
+/* Slices that settle a debt or a credit stay within 1/4 and 4 x their length. */
+#define SLICE_STRETCH           4
+
+/*
+ * A vCPU that used less than 1/16 of its slice is idle.  Its slices double up
+ * to IDLE_SLICE_MAX_NS, so that it is woken 50 times a second and not 1000;
+ * when it gets busy, it runs for that long before it is called to account.
+ */
+#define IDLE_FRACTION           16
+#define IDLE_SLICE_MAX_NS       (20 * SCALE_MS)
+#define IDLE_SLICES_MAX         5
+
+/* How much of the thread's time counts as run time; see above. */
+#define CPU_TIME_FACTOR         4
+
+/* What a host's hiccup, or a sleep for dirtylimit, can leave in the account. */
+#define DEBT_MAX_NS             (1000 * SCALE_MS)
+#define CREDIT_MAX_NS           (100 * SCALE_MS)
+
+/* Asked for by cpu_throttle_set(), and by the user (atomic). */
+static int migration_pct;
+static int user_pct;
+
+static int64_t sleep_for_run_ns(int64_t run_ns, int pct)
+{
+    return run_ns * pct / (100 - pct);
+}
+
+static int64_t run_for_sleep_ns(int64_t sleep_ns, int pct)
+{
+    return sleep_ns * (100 - pct) / pct;
+}
+
+static VcpuThrottleAccount *account_of(CPUState *cpu)
+{
+    return &cpu->slowdown.throttle;
+}
+
+/* CPU time of the calling thread, -1 where the host cannot tell. */
+static int64_t thread_cpu_time_ns(void)
+{
+#ifdef CLOCK_THREAD_CPUTIME_ID
+    struct timespec ts;
+
+    if (!clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts)) {
+        return ts.tv_sec * NANOSECONDS_PER_SECOND + ts.tv_nsec;
+    }
+#endif
+    return -1;
+}
+
+bool cpu_throttle_is_news(CPUState *cpu)
+{
+    return account_of(cpu)->pct != cpu_throttle_get_percentage();
+}
+
+/*
+ * Take the percentage in force over.  A lower one takes its share of the debt
+ * back, so that a vCPU that sleeps at 99 % wakes when asked to go by 20 %; a
+ * higher one is for what runs from now on.
+ */
+static void take_percentage_over(VcpuThrottleAccount *account)
+{
+    int pct = cpu_throttle_get_percentage();
+
+    if (!account->pct || !pct) {
+        account->debt_ns = 0;
+        account->idle_slices = 0;
+    } else if (pct < account->pct && account->debt_ns > 0) {
+        int64_t run_ns = run_for_sleep_ns(account->debt_ns, account->pct);
+
+        account->debt_ns = sleep_for_run_ns(run_ns, pct);
+    }
+    if (!account->pct && pct) {
+        account->ran_ns = 0;
+        account->slept_ns = 0;
+    }
+    account->pct = pct;
+}
+
+void cpu_throttle_end_slice(CPUState *cpu, int64_t now_ns)
+{
+    VcpuThrottleAccount *account = account_of(cpu);
+    int64_t run_ns = now_ns - account->slice_start_ns;
+    int64_t cpu_time_ns = thread_cpu_time_ns();
+
+    if (account->pct) {
+        if (cpu_time_ns >= 0) {
+            cpu_time_ns -= account->slice_start_cpu_ns;
+            if (cpu_time_ns < run_ns / IDLE_FRACTION) {
+                account->idle_slices++;
+            } else {
+                account->idle_slices = 0;
+            }
+            run_ns = MIN(run_ns, cpu_time_ns * CPU_TIME_FACTOR);
+        }
+        account->ran_ns += run_ns;
+        account->debt_ns += sleep_for_run_ns(run_ns, account->pct);
+        account->debt_ns = MIN(account->debt_ns, DEBT_MAX_NS);
+    }
+    take_percentage_over(account);
+}
+
+int64_t cpu_throttle_debt_ns(CPUState *cpu)
+{
+    VcpuThrottleAccount *account = account_of(cpu);
+
+    if (cpu_throttle_is_news(cpu)) {
+        take_percentage_over(account);
+    }
+    return account->debt_ns;
+}
+
+void cpu_throttle_slept(CPUState *cpu, int64_t slept_ns)
+{
+    VcpuThrottleAccount *account = account_of(cpu);
+
+    if (account->pct) {
+        account->slept_ns += slept_ns;
+        account->debt_ns = MAX(account->debt_ns - slept_ns, -CREDIT_MAX_NS);
+    }
+}
+
+/* The slice that makes the next sleep as long as it is meant to be. */
+static int64_t slice_ns(const VcpuThrottleAccount *account)
+{
+    int pct = account->pct;
+    int64_t sleep_ns = MAX(SLEEP_BASE_NS + pct * SLEEP_PER_PCT_NS,
+                           sleep_for_run_ns(SLICE_MIN_NS, pct));
+    int64_t usual_ns = run_for_sleep_ns(sleep_ns, pct);
+    int64_t slice_ns = run_for_sleep_ns(sleep_ns - account->debt_ns, pct);
+
+    slice_ns = MAX(slice_ns, usual_ns / SLICE_STRETCH);
+    slice_ns = MIN(slice_ns, usual_ns * SLICE_STRETCH);
+    if (account->idle_slices && slice_ns < IDLE_SLICE_MAX_NS) {
+        slice_ns <<= MIN(account->idle_slices, IDLE_SLICES_MAX);
+        slice_ns = MIN(slice_ns, IDLE_SLICE_MAX_NS);
+    }
+    return slice_ns;
+}
+
+int64_t cpu_throttle_begin_slice(CPUState *cpu, int64_t now_ns)
+{
+    VcpuThrottleAccount *account = account_of(cpu);
+
+    account->slice_start_ns = now_ns;
+    account->slice_start_cpu_ns = thread_cpu_time_ns();
+    return account->pct ? slice_ns(account) : 0;
+}
+
+int cpu_throttle_get_percentage(void)
+{
+    return MAX(qatomic_read(&migration_pct), qatomic_read(&user_pct));
+}
+
+bool cpu_throttle_active(void)
+{
+    return cpu_throttle_get_percentage() > 0;
+}
+
+static void ask_for(int *who_pct, int pct)
+{
+    if (qatomic_xchg(who_pct, pct) != pct) {
+        vcpu_slowdown_throttle_changed();
+    }
+}
+
+void cpu_throttle_set(int pct)
+{
+    ask_for(&migration_pct, MIN(MAX(pct, 0), CPU_THROTTLE_PCT_MAX));
+}
+
+void cpu_throttle_stop(void)
+{
+    ask_for(&migration_pct, 0);
+}
+
+void cpu_throttle_init(void)
+{
+    vcpu_slowdown_init();
+}
+
+void qmp_set_cpu_throttle(int64_t percentage, Error **errp)
+{
+    if (percentage < 0 || percentage > CPU_THROTTLE_PCT_MAX) {
+        error_setg(errp, "percentage %" PRId64 " is out of range: it must be "
+                   "0 to %d, where 0 ends the throttle",
+                   percentage, CPU_THROTTLE_PCT_MAX);
+        return;
+    }
+    ask_for(&user_pct, percentage);
+}
+
+CpuThrottleInfoList *qmp_query_cpu_throttle(Error **errp)
+{
+    CpuThrottleInfoList *head = NULL, **tail = &head;
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        VcpuThrottleAccount *account = account_of(vcpu_slowdown_payer(cpu));
+        CpuThrottleInfo *info = g_new0(CpuThrottleInfo, 1);
+
+        info->cpu_index = cpu->cpu_index;
+        info->percentage = cpu_throttle_get_percentage();
+        info->ran_ns = account->ran_ns;
+        info->slept_ns = account->slept_ns;
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return head;
+}
+
+void hmp_set_cpu_throttle(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_set_cpu_throttle(qdict_get_int(qdict, "percentage"), &err);
+    hmp_handle_error(mon, err);
+}
+
+void hmp_info_cpu_throttle(Monitor *mon, const QDict *qdict)
+{
+    g_autoptr(CpuThrottleInfoList) list = qmp_query_cpu_throttle(NULL);
+    CpuThrottleInfoList *item;
+
+    for (item = list; item; item = item->next) {
+        CpuThrottleInfo *info = item->value;
+        int64_t total_ns = info->ran_ns + info->slept_ns;
+
+        monitor_printf(mon, "vcpu[%" PRId64 "]: throttle %" PRId64 " %%, "
+                       "ran %" PRId64 " ms, slept %" PRId64 " ms (%.1f %%)\n",
+                       info->cpu_index, info->percentage,
+                       info->ran_ns / SCALE_MS, info->slept_ns / SCALE_MS,
+                       total_ns ? 100.0 * info->slept_ns / total_ns : 0.0);
+    }
+}
