@@ -1,0 +1,60 @@
+/*
+ * What a migration cost the guest, told from the guest's own reports
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * The guest reports ten times a second what each vCPU has done since boot,
+ * with the guest's time; the reports of source and destination are one
+ * series.  From it: how much of its normal work each vCPU did in a span of
+ * *host* time, so that the time the guest stood still counts as lost.
+ */
+
+#ifndef CONVERGE_GUEST_WORK_H
+#define CONVERGE_GUEST_WORK_H
+
+#include <glib.h>
+
+#define GUEST_WORK_MAX_VCPUS 64
+
+typedef struct GuestWork GuestWork;
+
+typedef struct GuestWorkVcpu {
+    double rate_before_per_s;   /* units of its load a second, undisturbed */
+    double work_share_pct;      /* of rate x time, that it did; may top 100 */
+    double lost_s;              /* how long it would need for what it missed */
+    double silence_ms;          /* longest time it did not get to run */
+} GuestWorkVcpu;
+
+GuestWork *guest_work_new(void);
+void guest_work_free(GuestWork *work);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestWork, guest_work_free)
+
+/* A VmLineFunc: @opaque is the GuestWork.  Any thread. */
+void guest_work_line(void *opaque, const char *vm_name, const char *line,
+                     gint64 at_us);
+
+/* Until the guest's loads run; an error if it says that they cannot */
+gboolean guest_work_wait_ready(GuestWork *work, int timeout_ms,
+                               GError **errp);
+
+/* Until the destination has reported @count times; FALSE if it did not */
+gboolean guest_work_wait_destination(GuestWork *work, unsigned count,
+                                     int timeout_ms);
+
+/*
+ * Fills @vcpus (GUEST_WORK_MAX_VCPUS) with the account of the span from
+ * @start_us to @end_us, measured against the span from @base_us to
+ * @start_us, all as g_get_monotonic_time().  The longest silence is sought
+ * up to @silence_end_us.  Returns the number of vCPUs, 0 if there are too
+ * few reports to tell.
+ */
+unsigned guest_work_account(GuestWork *work, gint64 base_us, gint64 start_us,
+                            gint64 end_us, gint64 silence_end_us,
+                            GuestWorkVcpu *vcpus);
+
+/* Pages that a verifying load found corrupt, the latest count */
+guint64 guest_work_bad_pages(GuestWork *work);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * Two QEMUs, one guest: brought up, configured and set off
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ */
+
+#ifndef CONVERGE_BENCH_MIGRATE_PAIR_H
+#define CONVERGE_BENCH_MIGRATE_PAIR_H
+
+#include "migrate.h"
+#include "vm.h"
+
+typedef struct MigratePair {
+    GuestWork *work;
+    Vm *source;
+    Vm *destination;
+} MigratePair;
+
+/* Both run, and the guest works; on failure the pair is cleared */
+gboolean migrate_pair_start(MigratePair *pair, const MigrateSpec *spec,
+                            GError **errp);
+
+/* Sets the spec's parameters and capabilities on both sides */
+gboolean migrate_pair_configure(MigratePair *pair, const MigrateSpec *spec,
+                                GError **errp);
+
+/* Returns once the migration is under way */
+gboolean migrate_pair_go(MigratePair *pair, GError **errp);
+
+/* Kills both */
+void migrate_pair_clear(MigratePair *pair);
+
+/* A number in query-migrate's reply, 0 where it is not there (yet) */
+gint64 migrate_info_int(JsonObject *info, const char *group,
+                        const char *name);
+const char *migrate_info_status(JsonObject *info);
+
+#endif

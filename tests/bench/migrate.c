@@ -1,0 +1,307 @@
+/*
+ * One live migration between two QEMUs on this host, measured
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ */
+
+#include "migrate.h"
+
+#include "migrate-pair.h"
+
+#include <string.h>
+
+#define DEFAULT_BASELINE_MS 2000
+#define DEFAULT_POLL_MS 100
+
+/* The loads' first strides fault their memory in: no part of the baseline */
+#define SETTLE_MS 500
+
+/* The guest must be seen at work on the other side within this time */
+#define ARRIVAL_TIMEOUT_MS 20000
+
+/*
+ * Reports that are waited for on the other side: half a second, in which the
+ * gap that spans the switch-over is told.
+ */
+#define ARRIVAL_REPORTS 5
+
+/* Between looks for the end of the bulk pass */
+#define FLOOR_POLL_MS 20
+
+/* A bulk pass slower than a tenth of the link says that something is wrong */
+#define FLOOR_SLACK 10
+
+static void sleep_ms(unsigned ms)
+{
+    g_usleep((gulong)ms * 1000);
+}
+
+static int throttle_in_force(JsonObject *info)
+{
+    gint64 throttle = migrate_info_int(info, NULL, "cpu-throttle-percentage");
+
+    /* Ours says more: a throttle set by other means is told there as well */
+    return MAX(throttle, migrate_info_int(info, "convergence",
+                                          "throttle-percentage"));
+}
+
+static void take_sample(MigrateResult *result, const MigrateSpec *spec,
+                        JsonObject *info, gint64 start_us)
+{
+    MigrateSample sample = {
+        .at_ms = (g_get_monotonic_time() - start_us) / 1000,
+        .throttle_pct = throttle_in_force(info),
+        .remaining_bytes = migrate_info_int(info, "ram", "remaining"),
+        .sent_bytes = migrate_info_int(info, "ram", "transferred"),
+        .passes = migrate_info_int(info, "ram", "dirty-sync-count"),
+    };
+    gint64 expected_ms = migrate_info_int(info, NULL, "expected-downtime");
+
+    g_array_append_val(result->timeline, sample);
+    result->max_throttle_pct = MAX(result->max_throttle_pct,
+                                   sample.throttle_pct);
+    result->sent_bytes = MAX(result->sent_bytes, sample.sent_bytes);
+    result->passes = MAX(result->passes, sample.passes);
+    /* Not there any more once the migration has completed */
+    if (expected_ms) {
+        result->expected_downtime_ms = expected_ms;
+    }
+    if (spec->on_progress) {
+        spec->on_progress(spec->opaque, &sample, info);
+    }
+}
+
+/* Waits for the next look; an event that may be the end cuts it short */
+static void wait_for_tick(QmpClient *qmp, gint64 tick_us)
+{
+    gint64 left_us;
+
+    while ((left_us = tick_us - g_get_monotonic_time()) > 0) {
+        JsonObject *event = qmp_next_event(qmp, (left_us + 999) / 1000, NULL);
+        gboolean is_status = event &&
+            g_str_equal(json_object_get_string_member(event, "event"),
+                        "MIGRATION");
+
+        if (event) {
+            json_object_unref(event);
+        } else {
+            /* Nothing came, or the socket is gone: the next query tells */
+            break;
+        }
+        if (is_status) {
+            return;
+        }
+    }
+}
+
+static gboolean has_ended(const char *status)
+{
+    return g_str_equal(status, "completed") ||
+           g_str_equal(status, "failed") ||
+           g_str_equal(status, "cancelled");
+}
+
+static void fail(MigrateResult *result, const char *why)
+{
+    result->outcome = MIGRATE_FAILED;
+    g_free(result->why);
+    result->why = g_strdup(why);
+}
+
+static void take_outcome(MigrateResult *result, JsonObject *info)
+{
+    const char *status = migrate_info_status(info);
+
+    if (g_str_equal(status, "completed")) {
+        result->outcome = MIGRATE_COMPLETED;
+        result->downtime_ms = migrate_info_int(info, NULL, "downtime");
+        result->total_ms = migrate_info_int(info, NULL, "total-time");
+        return;
+    }
+    fail(result, json_object_get_string_member_with_default(
+                     info, "error-desc", "QEMU gives no reason"));
+}
+
+/* Looks at the migration until it ends or its time is over */
+static void follow(MigratePair *pair, const MigrateSpec *spec,
+                   MigrateResult *result, gint64 start_us)
+{
+    gint64 cap_us = start_us + spec->cap_s * G_USEC_PER_SEC;
+    gint64 poll_us = (spec->poll_ms ?: DEFAULT_POLL_MS) * 1000LL;
+    QmpClient *qmp = vm_qmp(pair->source);
+    gint64 tick_us = start_us;
+
+    for (;;) {
+        g_autoptr(GError) error = NULL;
+        JsonObject *info = qmp_query(qmp, "query-migrate", &error);
+        gboolean ended;
+
+        result->total_ms = (g_get_monotonic_time() - start_us) / 1000;
+        if (!info) {
+            g_autofree char *said = vm_stderr(pair->source);
+
+            fail(result, *said ? said : error->message);
+            return;
+        }
+        take_sample(result, spec, info, start_us);
+        ended = has_ended(migrate_info_status(info));
+        if (ended) {
+            take_outcome(result, info);
+        }
+        json_object_unref(info);
+        if (ended) {
+            return;
+        }
+        if (g_get_monotonic_time() >= cap_us) {
+            result->outcome = MIGRATE_CAPPED;
+            return;
+        }
+        tick_us = MAX(tick_us + poll_us, g_get_monotonic_time());
+        wait_for_tick(qmp, MIN(tick_us, cap_us));
+    }
+}
+
+static void take_account(MigratePair *pair, MigrateResult *result,
+                         gint64 base_us, gint64 start_us)
+{
+    gint64 end_us = start_us + result->total_ms * 1000;
+    gint64 now_us = g_get_monotonic_time();
+
+    result->nr_vcpus = guest_work_account(pair->work, base_us, start_us,
+                                          end_us, now_us, result->vcpus);
+    result->bad_pages = guest_work_bad_pages(pair->work);
+    for (unsigned i = 0; i < result->nr_vcpus; i++) {
+        GuestWorkVcpu *vcpu = &result->vcpus[i];
+
+        /* The guest's clock does not see the downtime */
+        vcpu->silence_ms = MAX(vcpu->silence_ms, result->downtime_ms);
+        result->max_silence_ms = MAX(result->max_silence_ms,
+                                     vcpu->silence_ms);
+    }
+}
+
+MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
+{
+    g_autoptr(MigrateResult) result = g_new0(MigrateResult, 1);
+    MigratePair pair = { 0 };
+    gint64 base_us, start_us;
+
+    result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
+    result->downtime_ms = -1;
+    if (!migrate_pair_start(&pair, spec, errp) ||
+        !migrate_pair_configure(&pair, spec, errp)) {
+        migrate_pair_clear(&pair);
+        return NULL;
+    }
+    sleep_ms(SETTLE_MS);
+    base_us = g_get_monotonic_time();
+    sleep_ms(spec->baseline_ms ?: DEFAULT_BASELINE_MS);
+
+    start_us = g_get_monotonic_time();
+    if (!migrate_pair_go(&pair, errp)) {
+        migrate_pair_clear(&pair);
+        return NULL;
+    }
+    follow(&pair, spec, result, start_us);
+    if (result->outcome == MIGRATE_COMPLETED &&
+        !guest_work_wait_destination(pair.work, ARRIVAL_REPORTS,
+                                     ARRIVAL_TIMEOUT_MS)) {
+        fail(result, "QEMU says completed, and the guest does not go on "
+                     "at the destination");
+    }
+    take_account(&pair, result, base_us, start_us);
+    migrate_pair_clear(&pair);
+    return g_steal_pointer(&result);
+}
+
+void migrate_result_free(MigrateResult *result)
+{
+    if (result) {
+        g_array_unref(result->timeline);
+        g_free(result->why);
+        g_free(result);
+    }
+}
+
+/* The reply of query-migrate right after the bulk pass; see migrate.h */
+static JsonObject *wait_bulk_pass(MigratePair *pair, unsigned limit_s,
+                                  GError **errp)
+{
+    gint64 deadline_us = g_get_monotonic_time() + limit_s * G_USEC_PER_SEC;
+
+    while (g_get_monotonic_time() < deadline_us) {
+        JsonObject *info = qmp_query(vm_qmp(pair->source), "query-migrate",
+                                     errp);
+
+        if (!info || migrate_info_int(info, "ram", "dirty-sync-count") >= 2) {
+            return info;
+        }
+        if (has_ended(migrate_info_status(info))) {
+            g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
+                        "the reference migration ended as '%s' in its bulk "
+                        "pass", migrate_info_status(info));
+            json_object_unref(info);
+            return NULL;
+        }
+        json_object_unref(info);
+        sleep_ms(FLOOR_POLL_MS);
+    }
+    g_set_error(errp, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
+                "no end of the bulk pass within %u s", limit_s);
+    return NULL;
+}
+
+gboolean migrate_measure_floor(const MigrateSpec *spec, MigrateFloor *floor,
+                               GError **errp)
+{
+    double bandwidth = spec->bandwidth_bytes_per_s;
+    MigrateSpec reference = *spec;
+    unsigned limit_s = 10 + FLOOR_SLACK * spec->mem_mib * 1048576.0 /
+                            bandwidth;
+    MigratePair pair = { 0 };
+    JsonObject *info = NULL;
+    gboolean found = FALSE;
+    gint64 start_us;
+
+    reference.policy = NULL;
+    reference.settings = NULL;
+    reference.no_auto_converge = TRUE;
+    reference.downtime_limit_ms = 1;
+    if (migrate_pair_start(&pair, &reference, errp) &&
+        migrate_pair_configure(&pair, &reference, errp)) {
+        sleep_ms(SETTLE_MS);
+        start_us = g_get_monotonic_time();
+        if (migrate_pair_go(&pair, errp)) {
+            info = wait_bulk_pass(&pair, limit_s, errp);
+        }
+    }
+    if (info) {
+        floor->bulk_pass_s = (g_get_monotonic_time() - start_us) / 1e6;
+        floor->dirty_bytes = migrate_info_int(info, "ram", "remaining");
+        floor->nonzero_bytes = migrate_info_int(info, "ram", "normal") *
+                               migrate_info_int(info, "ram", "page-size");
+        floor->f_s = floor->bulk_pass_s + floor->dirty_bytes / bandwidth;
+        floor->c_s = floor->nonzero_bytes / bandwidth;
+        json_object_unref(info);
+        found = TRUE;
+    }
+    migrate_pair_clear(&pair);
+    return found;
+}
+
+gboolean migrate_has_policy(const char *qemu, const char *policy)
+{
+    VmConfig config = { .qemu = qemu, .name = "probe", .load = "idle",
+                        .mem_mib = 64, .smp = 1, .incoming = TRUE };
+    g_autoptr(Vm) vm = vm_start(&config, NULL);
+    JsonObject *arguments = json_object_new();
+
+    json_object_set_string_member(arguments, "convergence-policy", policy);
+    if (!vm) {
+        json_object_unref(arguments);
+        return FALSE;
+    }
+    return qmp_run(vm_qmp(vm), "migrate-set-parameters", arguments, NULL);
+}

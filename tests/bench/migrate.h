@@ -1,0 +1,110 @@
+/*
+ * One live migration between two QEMUs on this host, measured
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * Knows nothing of policies beyond a name to set: the same code measures
+ * our QEMU, Debian's and any other.
+ */
+
+#ifndef CONVERGE_BENCH_MIGRATE_H
+#define CONVERGE_BENCH_MIGRATE_H
+
+#include "guest-work.h"
+#include "qmp.h"
+
+typedef struct MigrateSample {
+    gint64 at_ms;               /* since the migration was started */
+    int throttle_pct;
+    guint64 remaining_bytes;
+    guint64 sent_bytes;
+    guint64 passes;             /* completed passes or syncs, as QEMU has it */
+} MigrateSample;
+
+/* @info is the whole reply of query-migrate, valid during the call */
+typedef void (*MigrateProgressFunc)(void *opaque, const MigrateSample *sample,
+                                    JsonObject *info);
+
+typedef struct MigrateSpec {
+    const char *qemu;
+    const char *label;              /* for people: "stock", "ours" */
+    const char *policy;             /* convergence-policy; NULL: not set */
+    const char *accel;              /* NULL: tcg */
+    const char *load;
+    unsigned mem_mib;
+    unsigned smp;
+    guint64 bandwidth_bytes_per_s;
+    unsigned downtime_limit_ms;
+    unsigned cap_s;                 /* given up, and so reported, after this */
+    unsigned baseline_ms;           /* undisturbed run before; 0: 2000 */
+    unsigned poll_ms;               /* between query-migrate; 0: 100 */
+    gboolean no_auto_converge;
+    const char *const *settings;    /* further parameters: "name=value" */
+    const char *const *capabilities; /* further capabilities to enable */
+    MigrateProgressFunc on_progress;
+    void *opaque;
+} MigrateSpec;
+
+typedef enum MigrateOutcome {
+    MIGRATE_COMPLETED,
+    MIGRATE_CAPPED,             /* still running at cap_s; then cancelled */
+    MIGRATE_FAILED,             /* why is QEMU's error-desc or ours */
+} MigrateOutcome;
+
+typedef struct MigrateResult {
+    MigrateOutcome outcome;
+    char *why;                  /* NULL unless MIGRATE_FAILED */
+    gint64 total_ms;            /* when capped: the cap */
+    gint64 downtime_ms;         /* -1: none measured */
+    gint64 expected_downtime_ms; /* as foretold last before the switch-over */
+    guint64 sent_bytes;
+    guint64 passes;
+    int max_throttle_pct;
+    GArray *timeline;           /* MigrateSample */
+    unsigned nr_vcpus;
+    GuestWorkVcpu vcpus[GUEST_WORK_MAX_VCPUS];
+    double max_silence_ms;      /* of any vCPU, the downtime included */
+    guint64 bad_pages;
+} MigrateResult;
+
+/*
+ * What stopping the guest would take: the yardstick for every slow-down.
+ *
+ * Measured in a run of its own, without auto-converge and with a downtime
+ * limit of 1 ms (a larger one makes QEMU end the bulk pass early), at the
+ * first look at which dirty-sync-count has reached 2, that is after the
+ * bulk pass and the bitmap sync at its end:
+ *
+ *   F = time so far + ram.remaining / bandwidth
+ *   C = (ram.normal x page size) / bandwidth
+ *
+ * F: the guest stopped after the bulk pass.  Looking late is harmless: what
+ * was sent meanwhile is missing from ram.remaining and in the time so far.
+ * C: the guest stopped at the start; `normal` counts the pages of the bulk
+ * pass that were not zero.
+ */
+typedef struct MigrateFloor {
+    double bulk_pass_s;
+    guint64 dirty_bytes;        /* after the bulk pass */
+    guint64 nonzero_bytes;
+    double f_s;
+    double c_s;
+} MigrateFloor;
+
+/*
+ * Runs one migration.  NULL only if it could not be run at all (no guest, no
+ * QEMU, a parameter refused); a migration that failed is a result.
+ */
+MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp);
+void migrate_result_free(MigrateResult *result);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MigrateResult, migrate_result_free)
+
+gboolean migrate_measure_floor(const MigrateSpec *spec, MigrateFloor *floor,
+                               GError **errp);
+
+/* TRUE if the QEMU can be set to that convergence-policy */
+gboolean migrate_has_policy(const char *qemu, const char *policy);
+
+#endif
