@@ -15,6 +15,8 @@
 #ifndef SYSEMU_VCPU_SLOWDOWN_H
 #define SYSEMU_VCPU_SLOWDOWN_H
 
+#include "sysemu/dirtylimit-bucket.h"
+
 /*
  * cpu-throttle's account of one vCPU thread; see softmmu/cpu-throttle.c.
  * Touched by that thread alone, with the BQL held; others read with the BQL.
@@ -34,19 +36,30 @@ typedef struct VcpuThrottleAccount {
     int64_t slept_ns;
 } VcpuThrottleAccount;
 
-/* dirtylimit's token bucket of one vCPU; see softmmu/dirtylimit.c. */
+/* dirtylimit's share of one vCPU; see softmmu/dirtylimit.c. */
 typedef struct VcpuDirtyBucket {
-    /* Limits, 0 = none: set by the user, and by a migration (atomic). */
-    uint64_t user_limit_bytes_per_s;
-    uint64_t migration_limit_bytes_per_s;
-    /* Tokens left; below zero, bytes dirtied ahead of the budget (atomic). */
-    int64_t tokens_bytes;
-    /* When the bucket was last filled up. */
-    int64_t filled_ns;
-    /* The meter: value of CPUState::dirty_pages last charged. */
-    uint64_t charged_pages;
-    /* Total time slept for the limit (atomic reads). */
+    /* The limit in force, 0 = none (atomic; written with the BQL). */
+    uint64_t limit_bytes_per_s;
+    DirtyBucket bucket;
+    /* Total time slept for the limit, by the vCPU thread (atomic reads). */
     int64_t slept_ns;
+
+    /* The BQL guards the rest. */
+
+    /* Set by the user for this vCPU; 0 = what is set for all vCPUs. */
+    uint64_t user_limit_bytes_per_s;
+    /* Set by a migration, 0 = none. */
+    uint64_t migration_limit_bytes_per_s;
+    /* The rate of the last period, and where the current one began. */
+    uint64_t rate_bytes_per_s;
+    uint64_t rated_pages;
+    int64_t rated_ns;
+    /* The look into KVM's ring: charged up to here, when, how fast. */
+    uint64_t charged_pages;
+    int64_t looked_ns;
+    uint64_t speed_bytes_per_s;
+    /* Where an earlier look found the end of what stands in the ring. */
+    uint32_t ring_end;
 } VcpuDirtyBucket;
 
 /* What CPUState holds of all this; zero-initialised with it. */

@@ -1,0 +1,123 @@
+/*
+ * Limit how fast single vCPUs dirty pages
+ *
+ * A vCPU that stays below its limit is not slowed at all.  Two limits can be
+ * set for a vCPU, the user's and a migration's; the smaller one holds.  Works
+ * where dirtying can be told by vCPU: with KVM's dirty ring, and with TCG.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SYSEMU_DIRTYLIMIT_H
+#define SYSEMU_DIRTYLIMIT_H
+
+/*
+ * A vCPU's dirty rate is the number of different pages it writes in a period
+ * of this length.
+ */
+#define DIRTYLIMIT_CALC_TIME_MS         1000
+
+/* More than this cannot be asked for. */
+#define DIRTYLIMIT_MAX_BYTES_PER_S      INT64_MAX
+
+/* Limits: all of these with the BQL held. */
+
+/**
+ * dirtylimit_available: can dirtying be told by vCPU here?
+ * @errp: says what to add to the command line where not
+ */
+bool dirtylimit_available(Error **errp);
+
+/**
+ * dirtylimit_set_user_limit: set or cancel the user's limit
+ * @cpu: the vCPU, NULL = all, those plugged later included
+ * @bytes_per_s: 0 = no limit
+ *
+ * A limit for all replaces those of single vCPUs.
+ */
+void dirtylimit_set_user_limit(CPUState *cpu, uint64_t bytes_per_s);
+
+/**
+ * dirtylimit_set_migration_limit: the same for a migration, one vCPU
+ *
+ * Cheap when nothing changes.  Leaves the user's limits alone.
+ */
+void dirtylimit_set_migration_limit(CPUState *cpu, uint64_t bytes_per_s);
+
+/**
+ * dirtylimit_clear_migration_limits: lift all limits that a migration set
+ */
+void dirtylimit_clear_migration_limits(void);
+
+/**
+ * dirtylimit_of: the limit in force, in bytes/s; 0 = none
+ */
+uint64_t dirtylimit_of(CPUState *cpu);
+
+/* Meters. */
+
+/**
+ * dirtylimit_vcpu_pages: pages that a vCPU has newly dirtied since it exists
+ *
+ * What a difference of two readings means depends on how often dirty bits are
+ * cleared in between: by a migration's bitmap sync if there is one, else each
+ * DIRTYLIMIT_CALC_TIME_MS while limits are set.  BQL held.
+ */
+uint64_t dirtylimit_vcpu_pages(CPUState *cpu);
+
+/**
+ * dirtylimit_vcpu_rate: dirty rate in the last period, in bytes/s
+ *
+ * Known while limits are set, else 0.  BQL held.
+ */
+uint64_t dirtylimit_vcpu_rate(CPUState *cpu);
+
+/**
+ * dirtylimit_meter_begin: keep the meters running, limits or not
+ *
+ * For a measurement of dirty rates.  BQL not held.
+ */
+void dirtylimit_meter_begin(void);
+
+/**
+ * dirtylimit_meter_end: end of what dirtylimit_meter_begin() began
+ */
+void dirtylimit_meter_end(void);
+
+/* Where dirtying is seen. */
+
+/**
+ * dirtylimit_page_dirtied: TCG wrote to a page that was clean
+ *
+ * In the vCPU's thread, amid guest code: charges, never sleeps.
+ */
+void dirtylimit_page_dirtied(CPUState *cpu);
+
+/**
+ * dirtylimit_ring_full: KVM stopped a vCPU as its ring is full
+ *
+ * In the vCPU's thread with the BQL held, after the ring was harvested.
+ */
+void dirtylimit_ring_full(CPUState *cpu);
+
+/**
+ * dirtylimit_in_service: is there any vCPU with a limit?  Any thread.
+ */
+bool dirtylimit_in_service(void);
+
+/* For vcpu-slowdown, where vCPUs sleep; BQL held. */
+
+/**
+ * dirtylimit_debt_ns: how long a vCPU still has to sleep for its limit
+ * @now_ns: QEMU_CLOCK_REALTIME
+ */
+int64_t dirtylimit_debt_ns(CPUState *cpu, int64_t now_ns);
+
+/**
+ * dirtylimit_slept: a vCPU has slept for its limit
+ */
+void dirtylimit_slept(CPUState *cpu, int64_t slept_ns);
+
+#endif /* SYSEMU_DIRTYLIMIT_H */
