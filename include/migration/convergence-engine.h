@@ -152,12 +152,13 @@ typedef struct ConvergenceDeadline {
 /* What a guest does and a link carries, smoothed. */
 typedef struct ConvergenceModel {
     uint64_t samples;
-    int64_t start_ns;
+    int64_t last_sample_ns;
     double dirty_bytes_per_s;       /* different pages, per sync interval */
     double new_bytes_per_s;         /* of them, newly dirtied */
     double wire_bytes_per_s;
     double page_bytes_per_wire_byte;
-    double drain_bytes_per_s;
+    double drain_bytes_per_s;       /* pages that are not zero */
+    double pass_bytes_per_s;        /* all pages, zero pages included */
     double device_bytes_per_s;      /* dirtied by no vCPU */
     double sync_cost_ns;
     /* The last interval alone, unsmoothed. */
@@ -176,9 +177,10 @@ typedef struct ConvergenceStepState {
 
 typedef struct ConvergencePredictiveState {
     double share;                   /* of its time that the guest runs */
-    double demand_bytes_per_s;      /* dirty rate last seen at full share */
+    double cut_from_bytes_per_s;    /* dirty rate before the last cut */
     unsigned settled;               /* samples within the target in a row */
-    unsigned deaf;                  /* reductions that did not reduce */
+    unsigned deaf;                  /* cuts in a row that did not reduce it */
+    bool cut;                       /* the last look cut the share */
     bool engaged;
 } ConvergencePredictiveState;
 
@@ -302,6 +304,22 @@ const ConvergencePolicyOps *convergence_policy_nth(unsigned index);
  * convergence_phase_name: the QAPI name of a phase
  */
 const char *convergence_phase_name(ConvergencePhase phase);
+
+/**
+ * convergence_format_sample, convergence_format_decision: for the trace
+ * @buffer, @size: where to; always NUL-terminated
+ *
+ * All inputs and all outputs of one decision as key=value, vCPUs as
+ * v=id:dirtied and l=id:limit.  The simulator replays what these write.
+ *
+ * Return the length that was needed, as snprintf does.
+ */
+size_t convergence_format_sample(const ConvergenceSample *sample,
+                                 const ConvergenceParams *params,
+                                 char *buffer, size_t size);
+size_t convergence_format_decision(const ConvergenceDecision *decision,
+                                   const ConvergenceSample *sample,
+                                   char *buffer, size_t size);
 
 /**
  * convergence_stop_describe: say which stop condition was met, with figures

@@ -1,0 +1,142 @@
+/*
+ * Convergence of live migrations: what QEMU calls
+ *
+ * The migration thread reports what happens to it, and the engine's answers
+ * reach the actuators, the switch-over and the monitors from here.
+ * migration/convergence.c implements this but for the parameters, which
+ * migration/convergence-params.c knows.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef MIGRATION_CONVERGENCE_H
+#define MIGRATION_CONVERGENCE_H
+
+#include "qapi/qapi-types-migration.h"
+#include "hw/qdev-properties.h"
+#include "migration/convergence-engine.h"
+
+/**
+ * convergence_start: a migration begins to send RAM
+ * @s: the migration
+ *
+ * Migration thread, BQL not held.
+ */
+void convergence_start(MigrationState *s);
+
+/**
+ * convergence_end: the migration thread ends, for better or worse
+ *
+ * Whatever slows the guest is lifted.  Migration thread, BQL not held.
+ */
+void convergence_end(void);
+
+/**
+ * convergence_switchover: from here on the guest must not be slowed
+ *
+ * Called when the switch-over or postcopy begins and when the migration is
+ * cancelled.  Any thread, BQL held or not; does nothing outside a migration.
+ */
+void convergence_switchover(void);
+
+/**
+ * convergence_sync_begin, convergence_sync_end: around each dirty bitmap sync
+ *
+ * The end of a sync makes a sample, and the engine decides on it.  Thread that
+ * syncs, BQL held.
+ */
+void convergence_sync_begin(void);
+void convergence_sync_end(void);
+
+/**
+ * convergence_sync_due: whether the engine wants a sync now
+ *
+ * Migration thread, no lock needed.  Always false while auto-converge is off.
+ */
+bool convergence_sync_due(void);
+
+/**
+ * convergence_pass_done: the search for dirty pages came to the end of RAM
+ *
+ * Migration thread.
+ */
+void convergence_pass_done(void);
+
+/**
+ * convergence_tick: look at the deadline, and at what may remain
+ * @s: the migration
+ * @bandwidth_bytes_per_ms: upstream's measurement of the last interval
+ *
+ * Takes the action of a met stop condition.  Migration thread, BQL not held.
+ *
+ * Returns how many bytes may remain at the switch-over.
+ */
+int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms);
+
+/**
+ * convergence_fill_info: add what the engine knows to query-migrate's answer
+ *
+ * Adds nothing if the engine had no part in the last migration.  BQL held.
+ */
+void convergence_fill_info(MigrationInfo *info);
+
+/*
+ * The parameters: set up, check, apply, show.  All with the BQL held.
+ *
+ * convergence_params_check sets @errp and returns false if a value is out of
+ * range or contradicts another one.  convergence_params_apply copies the
+ * members that are present.
+ */
+void convergence_params_init(MigrationParameters *params);
+bool convergence_params_check(MigrationParameters *params, Error **errp);
+void convergence_params_apply(MigrateSetParameters *set,
+                              MigrationParameters *params);
+void convergence_params_query(MigrationParameters *copy,
+                              const MigrationParameters *params);
+
+/**
+ * convergence_params_get: the settings as the engine takes them
+ * @s: the migration
+ * @params: filled in; policy 'auto' is resolved
+ *
+ * Any thread.
+ */
+void convergence_params_get(MigrationState *s, ConvergenceParams *params);
+
+/* Defaults that need a name outside of the property list. */
+#define CONVERGENCE_DEFAULT_SYNC_PERIOD_MS 1000
+#define CONVERGENCE_DEFAULT_MAX_DOWNTIME_MS 5000
+
+extern const PropertyInfo qdev_prop_convergence_policy;
+extern const PropertyInfo qdev_prop_convergence_timeout_action;
+
+/* The parameters as properties of the migration object, with defaults. */
+#define DEFINE_PROP_CONVERGENCE(_state, _field)                             \
+    DEFINE_PROP_SIGNED("convergence-policy", _state,                        \
+                       _field.convergence_policy,                           \
+                       CONVERGENCE_POLICY_NAME_STEP,                        \
+                       qdev_prop_convergence_policy,                        \
+                       ConvergencePolicyName),                              \
+    DEFINE_PROP_UINT32("dirty-sync-period", _state,                         \
+                       _field.dirty_sync_period,                            \
+                       CONVERGENCE_DEFAULT_SYNC_PERIOD_MS),                 \
+    DEFINE_PROP_UINT64("convergence-timeout", _state,                       \
+                       _field.convergence_timeout, 0),                      \
+    DEFINE_PROP_UINT64("convergence-max-downtime", _state,                  \
+                       _field.convergence_max_downtime,                     \
+                       CONVERGENCE_DEFAULT_MAX_DOWNTIME_MS),                \
+    DEFINE_PROP_UINT64("convergence-max-iterations", _state,                \
+                       _field.convergence_max_iterations, 0),               \
+    DEFINE_PROP_UINT64("convergence-max-transfer", _state,                  \
+                       _field.convergence_max_transfer, 0),                 \
+    DEFINE_PROP_SIGNED("convergence-timeout-action", _state,                \
+                       _field.convergence_timeout_action,                   \
+                       CONVERGENCE_TIMEOUT_ACTION_DOWNTIME,                 \
+                       qdev_prop_convergence_timeout_action,                \
+                       ConvergenceTimeoutAction),                           \
+    DEFINE_PROP_UINT64("vcpu-dirty-limit", _state,                          \
+                       _field.vcpu_dirty_limit, 0)
+
+#endif /* MIGRATION_CONVERGENCE_H */

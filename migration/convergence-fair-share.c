@@ -1,0 +1,83 @@
+/*
+ * Convergence engine: a dirty-page budget shared max-min fair
+ *
+ *   bytes/s
+ *     |        ##
+ *     |        ##  ##
+ *     |--------##--##------  level: what is above it is cut off,
+ *     |        ##  ##        the rest adds up to the budget
+ *     |  ##    ##  ##
+ *     +--v0-v1-v2--v3--
+ *
+ * One level for all is all that is needed: a vCPU below it does not notice.
+ * Shares in proportion to demand were rejected: they slow down those that
+ * write little along with those that write much.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <math.h>
+#include "convergence-internal.h"
+
+/*
+ * A vCPU that uses up so much of its limit is taken to want more than that:
+ * how much more cannot be seen while it is limited.
+ */
+#define LIMIT_BINDS_PCT 75
+
+static double demand(const ConvergenceVcpu *vcpu)
+{
+    double rate = vcpu->dirty_rate_bytes_per_s;
+    double limit = vcpu->limit_bytes_per_s;
+
+    if (limit > 0 && rate >= limit * LIMIT_BINDS_PCT / 100) {
+        return HUGE_VAL;
+    }
+    return rate;
+}
+
+/* What all vCPUs together would dirty under a level. */
+static double used_under(const ConvergenceVcpu *vcpus, unsigned n_vcpus,
+                         double level, unsigned *above)
+{
+    double used = 0;
+
+    *above = 0;
+    for (unsigned i = 0; i < n_vcpus; i++) {
+        if (demand(&vcpus[i]) > level) {
+            (*above)++;
+        } else {
+            used += demand(&vcpus[i]);
+        }
+    }
+    return used;
+}
+
+double convergence_fair_level(const ConvergenceVcpu *vcpus, unsigned n_vcpus,
+                              double budget_bytes_per_s)
+{
+    double level = n_vcpus ? budget_bytes_per_s / n_vcpus : budget_bytes_per_s;
+    unsigned above;
+
+    /*
+     * Each round hands what the modest ones leave to the others.  The level
+     * only rises, and at least one more vCPU drops out of `above` each round.
+     */
+    for (unsigned round = 0; round <= n_vcpus; round++) {
+        double used = used_under(vcpus, n_vcpus, level, &above);
+        double next;
+
+        if (!above) {
+            return HUGE_VAL;
+        }
+        next = (budget_bytes_per_s - used) / above;
+        if (!(next > level)) {
+            break;
+        }
+        level = next;
+    }
+    return level;
+}

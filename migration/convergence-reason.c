@@ -1,0 +1,159 @@
+/*
+ * Convergence engine: reasons for people, key=value for the trace
+ *
+ * A reason says what is the case, in figures, and where there is something
+ * that its reader can do, what.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include "convergence-internal.h"
+
+/* Appends to a buffer of any size, NULL included, and counts what it needs. */
+typedef struct Text {
+    char *buffer;
+    size_t size;
+    size_t length;
+} Text;
+
+static void __attribute__((format(printf, 2, 3)))
+append(Text *text, const char *format, ...)
+{
+    bool room = text->length < text->size;
+    va_list ap;
+    int n;
+
+    va_start(ap, format);
+    n = vsnprintf(room ? text->buffer + text->length : NULL,
+                  room ? text->size - text->length : 0, format, ap);
+    va_end(ap);
+    text->length += n > 0 ? n : 0;
+}
+
+static double mb(double bytes)
+{
+    return bytes / BYTES_PER_MB;
+}
+
+static void explain_slowdown(Text *text, const ConvergenceEngine *engine,
+                             const ConvergenceSample *sample,
+                             const ConvergenceDecision *decision)
+{
+    if (decision->vcpus_limited) {
+        append(text, "each vCPU may dirty %.1f MB/s",
+               mb(engine->limit.level_bytes_per_s));
+    } else if (decision->throttle_pct) {
+        append(text, "all vCPUs sleep %u %% of their time",
+               decision->throttle_pct);
+    } else {
+        append(text, "the guest runs at full speed");
+    }
+}
+
+static void explain_stuck(Text *text, const ConvergenceEngine *engine,
+                          const ConvergenceParams *params,
+                          const ConvergenceDecision *decision)
+{
+    const ConvergenceModel *model = &engine->model;
+
+    if (decision->vcpus_limited || model->device_bytes_per_s >=
+        model->drain_bytes_per_s) {
+        append(text, "devices alone dirty %.1f MB/s, slowing vCPUs does not "
+               "help: ", mb(model->device_bytes_per_s));
+    } else if (!decision->throttle_pct) {
+        append(text, "dirtying did not follow when the guest was slowed: ");
+    } else {
+        append(text, "all vCPUs sleep %u %% already, max-cpu-throttle allows "
+               "no more: ", params->max_throttle_pct);
+    }
+    append(text, "more bandwidth, a higher downtime-limit, a "
+           "convergence-timeout or postcopy would end it");
+}
+
+void convergence_explain(const ConvergenceEngine *engine,
+                         const ConvergenceParams *params,
+                         const ConvergenceSample *sample,
+                         ConvergenceDecision *decision)
+{
+    const ConvergenceModel *model = &engine->model;
+    Text text = { decision->reason, sizeof(decision->reason), 0 };
+
+    append(&text, "the guest dirties %.1f MB/s, the link drains %.1f MB/s, "
+           "%.1f MB remain: ", mb(model->last_dirty_bytes_per_s),
+           mb(model->drain_bytes_per_s), mb(sample->remaining_bytes));
+    switch (decision->phase) {
+    case CONVERGENCE_PHASE_WATCHING:
+        append(&text, sample->bulk_pass ? "first pass over RAM" :
+               "no need to slow it down");
+        break;
+    case CONVERGENCE_PHASE_STUCK:
+        explain_stuck(&text, engine, params, decision);
+        break;
+    case CONVERGENCE_PHASE_CONVERGING:
+        explain_slowdown(&text, engine, sample, decision);
+        append(&text, ", and what remains shrinks");
+        break;
+    default:
+        explain_slowdown(&text, engine, sample, decision);
+        break;
+    }
+}
+
+size_t convergence_format_sample(const ConvergenceSample *sample,
+                                 const ConvergenceParams *params,
+                                 char *buffer, size_t size)
+{
+    Text text = { buffer, size, 0 };
+
+    append(&text, "auto=%d policy=%s initial=%u increment=%u max=%u "
+           "threshold=%u tailslow=%d period_ms=%" PRIu32 " downtime_ms=%"
+           PRIu64 " vcpu_limit=%" PRIu64, params->auto_converge,
+           params->policy ? params->policy->name : "none",
+           params->initial_throttle_pct, params->throttle_increment_pct,
+           params->max_throttle_pct, params->trigger_threshold_pct,
+           params->tailslow, params->sync_period_ms,
+           params->downtime_limit_ms, params->vcpu_dirty_limit_bytes_per_s);
+    append(&text, " now_ns=%" PRId64 " interval_ns=%" PRId64 " dirtied=%"
+           PRIu64 " touched=%" PRIu64 " drained=%" PRIu64 " zero=%" PRIu64
+           " wire=%" PRIu64 " remaining=%" PRIu64 " ram=%" PRIu64
+           " bulk_remaining=%" PRIu64 " bandwidth=%" PRIu64,
+           sample->now_ns, sample->interval_ns, sample->dirtied_bytes,
+           sample->touched_bytes, sample->drained_bytes, sample->zero_bytes,
+           sample->wire_bytes, sample->remaining_bytes, sample->ram_bytes,
+           sample->bulk_remaining_bytes, sample->bandwidth_bytes_per_s);
+    append(&text, " sync_cost_ns=%" PRId64 " throttle=%u bulk=%d valid=%d",
+           sample->sync_cost_ns, sample->throttle_pct, sample->bulk_pass,
+           sample->valid);
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        append(&text, " v=%d:%" PRIu64, sample->vcpus[i].id,
+               sample->vcpus[i].dirtied_bytes);
+    }
+    return text.length;
+}
+
+size_t convergence_format_decision(const ConvergenceDecision *decision,
+                                   const ConvergenceSample *sample,
+                                   char *buffer, size_t size)
+{
+    Text text = { buffer, size, 0 };
+
+    append(&text, "phase=%s decided_throttle=%u limited=%d next_sync_ns=%"
+           PRId64 " predicted=%d remaining_ms=%" PRIu64
+           " predicted_downtime_ms=%" PRIu64 " error_pct=%u",
+           convergence_phase_name(decision->phase), decision->throttle_pct,
+           decision->vcpus_limited, decision->next_sync_ns,
+           decision->predicted, decision->predicted_remaining_ms,
+           decision->predicted_downtime_ms, decision->predicted_error_pct);
+    for (unsigned i = 0; decision->vcpus_limited && i < sample->n_vcpus;
+         i++) {
+        append(&text, " l=%d:%" PRIu64, sample->vcpus[i].id,
+               sample->vcpus[i].limit_bytes_per_s);
+    }
+    return text.length;
+}

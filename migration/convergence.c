@@ -1,0 +1,566 @@
+/*
+ * Convergence engine: the one file of it that knows QEMU
+ *
+ * RAM save loop --(sample)--> engine --(decision)--> actuators, monitors
+ *
+ * Samples are made from what the save loop counts anyway:
+ *
+ *   remaining  ----.         .---- sync: pages newly dirtied
+ *                   \       /|
+ *                    \     / |
+ *                     \   /  `---- remaining before the next sync
+ *                      \ /
+ *                       `--------- drained: the rest of the difference
+ *
+ * so that no page is counted twice, and pages are compared with pages.
+ *
+ * Threads: the migration thread does everything but answer the monitors and
+ * lift the slow-down on a cancel, which the main thread does.  `lock` guards
+ * the state below; it is taken after the BQL, never before it.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-events-convergence.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "exec/dirty-harvest.h"
+#include "exec/target_page.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "migration/convergence.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "sysemu/cpu-throttle.h"
+#include "sysemu/dirtylimit.h"
+#include "sysemu/runstate.h"
+#include "block.h"
+#include "migration.h"
+#include "ram.h"
+#include "trace.h"
+
+QEMU_BUILD_BUG_ON((int)CONVERGENCE_STATE_OFF != (int)CONVERGENCE_PHASE_OFF);
+QEMU_BUILD_BUG_ON((int)CONVERGENCE_STATE_TIMED_OUT !=
+                  (int)CONVERGENCE_PHASE_TIMED_OUT);
+QEMU_BUILD_BUG_ON((int)CONVERGENCE_STATE__MAX !=
+                  (int)CONVERGENCE_PHASE__MAX);
+
+/* Counters as they stood when the last interval ended. */
+typedef struct SampleBase {
+    int64_t now_ns;
+    uint64_t remaining_bytes;
+    uint64_t wire_bytes;
+    uint64_t zero_pages;
+    uint64_t harvested_pages;
+} SampleBase;
+
+/* What the glue remembers of a vCPU between two samples. */
+typedef struct VcpuBase {
+    uint64_t dirty_pages;
+    int64_t slept_ns;
+    int throttle_pct;
+} VcpuBase;
+
+static struct {
+    QemuMutex lock;
+    /* The migration thread is between convergence_start and _end (atomic). */
+    bool running;
+    /* The guest may be slowed (atomic): not yet at the switch-over. */
+    bool may_slow;
+    /* When the next sync is due (atomic, read without the lock). */
+    int64_t next_sync_ns;
+
+    /* Under `lock`. */
+    bool known;                 /* there is something to report */
+    ConvergenceEngine engine;
+    ConvergenceParams params;
+    ConvergencePhase phase;     /* last reported */
+    char reason[CONVERGENCE_REASON_MAX_BYTES];
+    uint64_t passes;
+    int progress_pct;
+    SampleBase base;
+    int64_t sync_begin_ns;
+    uint64_t sync_begin_remaining_bytes;
+    uint64_t bulk_remaining_bytes;
+    ConvergenceVcpu *vcpus;
+    VcpuBase *vcpu_bases;
+    unsigned n_vcpus;
+    unsigned max_vcpus;
+} convergence;
+
+static void __attribute__((__constructor__)) convergence_init_lock(void)
+{
+    qemu_mutex_init(&convergence.lock);
+}
+
+static int64_t now_ns(void)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+}
+
+static uint64_t pages_to_bytes(uint64_t pages)
+{
+    return pages * qemu_target_page_size();
+}
+
+/* A deadline is of use also while no policy acts. */
+static bool engine_wanted(const ConvergenceParams *params)
+{
+    return params->auto_converge || params->timeout_s ||
+           params->max_iterations || params->max_transfer_pct;
+}
+
+static void take_base(int64_t now, uint64_t remaining_bytes)
+{
+    convergence.base = (SampleBase) {
+        .now_ns = now,
+        .remaining_bytes = remaining_bytes,
+        .wire_bytes = ram_counters.transferred,
+        .zero_pages = ram_counters.duplicate,
+        .harvested_pages = dirty_harvest_total_pages(),
+    };
+}
+
+static int64_t vcpu_slept_ns(const CPUState *cpu)
+{
+    return qatomic_read(&cpu->slowdown.throttle.slept_ns) +
+           qatomic_read(&cpu->slowdown.dirty.slept_ns);
+}
+
+/* BQL held: nobody plugs vCPUs meanwhile. */
+static void sample_vcpus(int64_t interval_ns)
+{
+    CPUState *cpu;
+    unsigned n = 0;
+
+    CPU_FOREACH(cpu) {
+        VcpuBase *base = &convergence.vcpu_bases[n];
+        uint64_t pages = qatomic_read(&cpu->dirty_pages);
+        int64_t slept_ns = vcpu_slept_ns(cpu);
+
+        if (n == convergence.max_vcpus) {
+            break;
+        }
+        if (convergence.vcpus[n].id != cpu->cpu_index) {
+            convergence.vcpus[n] = (ConvergenceVcpu) { .id = cpu->cpu_index };
+            *base = (VcpuBase) { .dirty_pages = pages, .slept_ns = slept_ns };
+        }
+        convergence.vcpus[n].dirtied_bytes =
+            pages_to_bytes(pages - base->dirty_pages);
+        if (interval_ns > 0 && slept_ns >= base->slept_ns) {
+            base->throttle_pct = MIN((slept_ns - base->slept_ns) * 100 /
+                                     interval_ns, 100);
+        }
+        base->dirty_pages = pages;
+        base->slept_ns = slept_ns;
+        n++;
+    }
+    convergence.n_vcpus = n;
+}
+
+void convergence_start(MigrationState *s)
+{
+    int64_t now = now_ns();
+    uint64_t remaining_bytes = ram_bytes_remaining();
+
+    qemu_mutex_lock_iothread();
+    qemu_mutex_lock(&convergence.lock);
+    convergence_params_get(s, &convergence.params);
+    convergence.known = engine_wanted(&convergence.params);
+    convergence_engine_init(&convergence.engine, now);
+    convergence.phase = CONVERGENCE_PHASE_OFF;
+    convergence.reason[0] = '\0';
+    convergence.passes = 0;
+    convergence.progress_pct = 0;
+    convergence.bulk_remaining_bytes = remaining_bytes;
+    convergence.max_vcpus = MACHINE(qdev_get_machine())->smp.max_cpus;
+    g_free(convergence.vcpus);
+    g_free(convergence.vcpu_bases);
+    convergence.vcpus = g_new0(ConvergenceVcpu, convergence.max_vcpus);
+    convergence.vcpu_bases = g_new0(VcpuBase, convergence.max_vcpus);
+    for (unsigned i = 0; i < convergence.max_vcpus; i++) {
+        convergence.vcpus[i].id = -1;
+    }
+    sample_vcpus(0);
+    take_base(now, remaining_bytes);
+    qatomic_set(&convergence.next_sync_ns,
+                now + convergence.params.sync_period_ms * SCALE_MS);
+    qemu_mutex_unlock(&convergence.lock);
+    qemu_mutex_unlock_iothread();
+
+    qatomic_set(&convergence.may_slow, true);
+    qatomic_set(&convergence.running, true);
+}
+
+void convergence_switchover(void)
+{
+    if (!qatomic_read(&convergence.running)) {
+        return;
+    }
+    /* A decision under way sees this before it acts, or is undone here. */
+    WITH_QEMU_LOCK_GUARD(&convergence.lock) {
+        qatomic_set(&convergence.may_slow, false);
+        cpu_throttle_stop();
+        dirtylimit_clear_migration_limits();
+    }
+}
+
+void convergence_end(void)
+{
+    convergence_switchover();
+    qatomic_set(&convergence.running, false);
+}
+
+bool convergence_sync_due(void)
+{
+    return qatomic_read(&convergence.running) &&
+           qatomic_read(&convergence.may_slow) &&
+           migrate_auto_converge() && !blk_mig_bulk_active() &&
+           now_ns() >= qatomic_read(&convergence.next_sync_ns);
+}
+
+void convergence_pass_done(void)
+{
+    if (qatomic_read(&convergence.running)) {
+        qatomic_set(&convergence.passes, convergence.passes + 1);
+    }
+}
+
+void convergence_sync_begin(void)
+{
+    convergence.sync_begin_ns = now_ns();
+    convergence.sync_begin_remaining_bytes = ram_bytes_remaining();
+}
+
+static ConvergenceSample make_sample(MigrationState *s)
+{
+    const SampleBase *base = &convergence.base;
+    int64_t now = now_ns();
+    uint64_t before = convergence.sync_begin_remaining_bytes;
+    uint64_t after = ram_bytes_remaining();
+    uint64_t dirtied_bytes = after > before ? after - before : 0;
+    bool bulk_pass = !convergence.passes;
+    ConvergenceSample sample = {
+        .now_ns = now,
+        .interval_ns = now - base->now_ns,
+        .dirtied_bytes = dirtied_bytes,
+        .drained_bytes = base->remaining_bytes > before ?
+                         base->remaining_bytes - before : 0,
+        .zero_bytes = pages_to_bytes(ram_counters.duplicate -
+                                     base->zero_pages),
+        .wire_bytes = ram_counters.transferred - base->wire_bytes,
+        .remaining_bytes = after,
+        .ram_bytes = ram_bytes_total(),
+        .bandwidth_bytes_per_s = s->parameters.max_bandwidth,
+        .sync_cost_ns = now - convergence.sync_begin_ns,
+        .throttle_pct = cpu_throttle_get_percentage(),
+        .bulk_pass = bulk_pass,
+        .valid = runstate_is_running() && !blk_mig_bulk_active(),
+    };
+
+    sample.touched_bytes =
+        MAX(dirtied_bytes, pages_to_bytes(dirty_harvest_total_pages() -
+                                          base->harvested_pages));
+    /* In the bulk pass only what has been sent can become dirty again. */
+    convergence.bulk_remaining_bytes =
+        !bulk_pass || sample.drained_bytes > convergence.bulk_remaining_bytes ?
+        0 : convergence.bulk_remaining_bytes - sample.drained_bytes;
+    sample.bulk_remaining_bytes = convergence.bulk_remaining_bytes;
+
+    sample_vcpus(sample.interval_ns);
+    if (dirtylimit_available(NULL)) {
+        sample.vcpus = convergence.vcpus;
+        sample.n_vcpus = convergence.n_vcpus;
+    }
+    take_base(now, after);
+    return sample;
+}
+
+static void apply(const ConvergenceDecision *decision)
+{
+    if (!qatomic_read(&convergence.may_slow)) {
+        return;
+    }
+    if (decision->throttle_pct) {
+        cpu_throttle_set(decision->throttle_pct);
+    } else {
+        cpu_throttle_stop();
+    }
+    if (decision->vcpus_limited) {
+        for (unsigned i = 0; i < convergence.n_vcpus; i++) {
+            dirtylimit_set_migration_limit(
+                convergence.vcpus[i].id,
+                convergence.vcpus[i].limit_bytes_per_s);
+        }
+    } else {
+        dirtylimit_clear_migration_limits();
+    }
+}
+
+static void report(ConvergencePhase phase, const char *reason)
+{
+    g_strlcpy(convergence.reason, reason, sizeof(convergence.reason));
+    if (phase != convergence.phase) {
+        convergence.phase = phase;
+        qapi_event_send_migration_convergence((ConvergenceState)phase,
+                                              convergence.reason);
+    }
+}
+
+static void report_decision(const ConvergenceDecision *decision)
+{
+    const ConvergenceDeadline *deadline = &convergence.engine.deadline;
+
+    if (deadline->stop == CONVERGENCE_STOP_NONE) {
+        report(decision->phase, decision->reason);
+    }
+}
+
+static void update_progress(int64_t now)
+{
+    const ConvergenceDecision *decision = &convergence.engine.decision;
+    uint64_t elapsed_ms = (now - convergence.engine.start_ns) / SCALE_MS;
+
+    if (decision->predicted) {
+        uint64_t all_ms = elapsed_ms + decision->predicted_remaining_ms;
+        int pct = all_ms ? elapsed_ms * 100 / all_ms : 0;
+
+        convergence.progress_pct = MAX(convergence.progress_pct, MIN(pct, 99));
+    }
+}
+
+static void trace_decision(const ConvergenceSample *sample,
+                           const ConvergenceDecision *decision)
+{
+    g_autofree char *in = NULL;
+    g_autofree char *out = NULL;
+    size_t in_size, out_size;
+
+    if (!trace_event_get_state_backends(TRACE_CONVERGENCE_DECISION)) {
+        return;
+    }
+    in_size = 1 + convergence_format_sample(sample, &convergence.params,
+                                            NULL, 0);
+    in = g_malloc(in_size);
+    convergence_format_sample(sample, &convergence.params, in, in_size);
+    out_size = 1 + convergence_format_decision(decision, sample, NULL, 0);
+    out = g_malloc(out_size);
+    convergence_format_decision(decision, sample, out, out_size);
+    trace_convergence_decision(in, out);
+}
+
+void convergence_sync_end(void)
+{
+    MigrationState *s = migrate_get_current();
+    const ConvergenceDecision *decision;
+    ConvergenceSample sample;
+
+    if (!qatomic_read(&convergence.running) ||
+        !qatomic_read(&convergence.may_slow)) {
+        return;
+    }
+    WITH_QEMU_LOCK_GUARD(&convergence.lock) {
+        convergence_params_get(s, &convergence.params);
+        sample = make_sample(s);
+        decision = convergence_engine_update(&convergence.engine,
+                                             &convergence.params, &sample);
+        trace_decision(&sample, decision);
+        apply(decision);
+        if (convergence.params.auto_converge) {
+            convergence.known = true;
+            report_decision(decision);
+        }
+        if (decision->predicted) {
+            s->expected_downtime = decision->predicted_downtime_ms;
+        }
+        update_progress(sample.now_ns);
+        qatomic_set(&convergence.next_sync_ns,
+                    sample.now_ns + decision->next_sync_ns);
+    }
+}
+
+static ConvergenceProgress make_progress(void)
+{
+    return (ConvergenceProgress) {
+        .now_ns = now_ns(),
+        .passes = convergence.passes,
+        .sent_bytes = ram_counters.transferred,
+        .ram_bytes = ram_bytes_total(),
+        .remaining_bytes = ram_bytes_remaining(),
+    };
+}
+
+static void abort_migration(MigrationState *s, const char *why)
+{
+    Error *err = NULL;
+
+    error_setg(&err, "Migration given up: %s", why);
+    migrate_set_error(s, err);
+    error_free(err);
+    migrate_set_state(&s->state, MIGRATION_STATUS_ACTIVE,
+                      MIGRATION_STATUS_FAILED);
+}
+
+/* Returns the threshold; INT64_MAX to switch over whatever remains. */
+static int64_t take_action(MigrationState *s,
+                           const ConvergenceDeadline *deadline,
+                           const ConvergenceProgress *progress,
+                           int64_t threshold_bytes)
+{
+    char why[CONVERGENCE_REASON_MAX_BYTES];
+
+    convergence_stop_describe(deadline, &convergence.params, progress, why,
+                              sizeof(why));
+    convergence.known = true;
+    report(CONVERGENCE_PHASE_TIMED_OUT, why);
+
+    switch (deadline->action) {
+    case CONVERGENCE_ACTION_STOP:
+        return INT64_MAX;
+    case CONVERGENCE_ACTION_POSTCOPY:
+        /* The capability cannot change while the migration runs. */
+        if (migrate_postcopy_ram()) {
+            qatomic_set(&s->start_postcopy, true);
+        }
+        break;
+    case CONVERGENCE_ACTION_ABORT:
+        abort_migration(s, why);
+        break;
+    default:
+        break;
+    }
+    return threshold_bytes;
+}
+
+int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
+{
+    int64_t threshold_bytes = bandwidth_bytes_per_ms *
+                              s->parameters.downtime_limit;
+    const ConvergenceDeadline *deadline;
+    ConvergenceProgress progress;
+
+    if (!qatomic_read(&convergence.running) ||
+        s->state != MIGRATION_STATUS_ACTIVE) {
+        return threshold_bytes;
+    }
+    QEMU_LOCK_GUARD(&convergence.lock);
+    convergence_params_get(s, &convergence.params);
+    if (!engine_wanted(&convergence.params)) {
+        return threshold_bytes;
+    }
+    convergence.known = true;
+    progress = make_progress();
+    deadline = convergence_engine_deadline(&convergence.engine,
+                                           &convergence.params, &progress);
+    if (convergence.params.auto_converge) {
+        threshold_bytes = convergence_engine_threshold_bytes(
+            &convergence.engine, deadline->downtime_limit_ms,
+            bandwidth_bytes_per_ms * 1000);
+    } else {
+        threshold_bytes = bandwidth_bytes_per_ms * deadline->downtime_limit_ms;
+    }
+    if (deadline->stop != CONVERGENCE_STOP_NONE) {
+        threshold_bytes = take_action(s, deadline, &progress,
+                                      threshold_bytes);
+    } else if (convergence.phase == CONVERGENCE_PHASE_TIMED_OUT) {
+        /* The user moved the deadline away. */
+        report_decision(&convergence.engine.decision);
+    }
+    return threshold_bytes;
+}
+
+static ConvergenceVcpuInfoList *list_vcpus(void)
+{
+    ConvergenceVcpuInfoList *head = NULL, **tail = &head;
+
+    for (unsigned i = 0; i < convergence.n_vcpus; i++) {
+        const ConvergenceVcpu *vcpu = &convergence.vcpus[i];
+        ConvergenceVcpuInfo *info = g_new0(ConvergenceVcpuInfo, 1);
+
+        info->id = vcpu->id;
+        info->dirty_rate = vcpu->dirty_rate_bytes_per_s;
+        info->dirty_limit = qatomic_read(&convergence.may_slow) ?
+                            vcpu->limit_bytes_per_s : 0;
+        info->throttle_percentage = convergence.vcpu_bases[i].throttle_pct;
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return head;
+}
+
+void convergence_fill_info(MigrationInfo *info)
+{
+    const ConvergenceEngine *engine = &convergence.engine;
+    ConvergenceInfo *c;
+
+    QEMU_LOCK_GUARD(&convergence.lock);
+    if (!convergence.known) {
+        return;
+    }
+    c = g_new0(ConvergenceInfo, 1);
+    c->policy = qapi_enum_parse(&ConvergencePolicyName_lookup,
+                                convergence.params.policy->name,
+                                CONVERGENCE_POLICY_NAME_STEP, NULL);
+    c->state = (ConvergenceState)convergence.phase;
+    c->reason = g_strdup(convergence.reason);
+    c->dirty_rate = engine->model.dirty_bytes_per_s;
+    c->drain_rate = engine->model.drain_bytes_per_s;
+    c->throttle_percentage = cpu_throttle_get_percentage();
+    c->downtime_limit = engine->deadline.downtime_limit_ms;
+    c->passes = convergence.passes;
+    c->progress_percentage = info->status == MIGRATION_STATUS_COMPLETED ?
+                             100 : convergence.progress_pct;
+    if (engine->decision.predicted &&
+        info->status == MIGRATION_STATUS_ACTIVE) {
+        int64_t elapsed_ms = (now_ns() - engine->start_ns) / SCALE_MS;
+
+        c->has_predicted_total_time = true;
+        c->predicted_total_time = MAX(elapsed_ms,
+            (engine->model.last_sample_ns - engine->start_ns) / SCALE_MS +
+            engine->decision.predicted_remaining_ms);
+        c->has_predicted_downtime = true;
+        c->predicted_downtime = engine->decision.predicted_downtime_ms;
+    }
+    if (dirtylimit_available(NULL)) {
+        c->has_vcpus = true;
+        c->vcpus = list_vcpus();
+    }
+    info->has_convergence = true;
+    info->convergence = c;
+}
+
+void hmp_convergence_info(Monitor *mon, const MigrationInfo *info)
+{
+    const ConvergenceInfo *c = info->convergence;
+    const ConvergenceVcpuInfoList *vcpu;
+
+    if (!info->has_convergence) {
+        return;
+    }
+    monitor_printf(mon, "convergence: %s, policy %s, progress %" PRId64
+                   " %%\n", ConvergenceState_str(c->state),
+                   ConvergencePolicyName_str(c->policy),
+                   c->progress_percentage);
+    monitor_printf(mon, "convergence reason: %s\n", c->reason);
+    monitor_printf(mon, "dirty rate: %" PRIu64 " kbytes/s, drain rate: %"
+                   PRIu64 " kbytes/s, passes: %" PRIu64 "\n",
+                   c->dirty_rate >> 10, c->drain_rate >> 10, c->passes);
+    monitor_printf(mon, "downtime limit in force: %" PRIu64 " ms\n",
+                   c->downtime_limit);
+    if (c->has_predicted_total_time) {
+        monitor_printf(mon, "predicted total time: %" PRIu64
+                       " ms, predicted downtime: %" PRIu64 " ms\n",
+                       c->predicted_total_time, c->predicted_downtime);
+    }
+    for (vcpu = c->vcpus; vcpu; vcpu = vcpu->next) {
+        monitor_printf(mon, "vcpu %" PRId64 ": dirty rate %" PRIu64
+                       " kbytes/s, dirty limit %" PRIu64
+                       " kbytes/s, throttle %" PRId64 " %%\n",
+                       vcpu->value->id, vcpu->value->dirty_rate >> 10,
+                       vcpu->value->dirty_limit >> 10,
+                       vcpu->value->throttle_percentage);
+    }
+}
