@@ -3,11 +3,18 @@
 #
 # A thin front: each verb is a script in scripts/, which can be run alone.
 
-.PHONY: help packages qemu clean
+.PHONY: help packages qemu host demo check bench series guest clean
 
 help:
-	@echo 'make qemu    build build/qemu/qemu-system-x86_64'
-	@echo 'make clean   remove build/'
+	@echo 'make demo     set up, build, and watch a write-heavy guest migrate'
+	@echo 'make check    set up, build, and run every test;'
+	@echo '              SUITE=name runs one, tests/suites lists them'
+	@echo 'make qemu     build build/qemu/qemu-system-x86_64'
+	@echo 'make host     build what needs no QEMU: engine, tests, convergectl'
+	@echo 'make guest    build the guest that demo and bench migrate'
+	@echo 'make bench    compare with stock QEMU, or with PEER=/path/to/qemu'
+	@echo 'make series   write build/series/*.patch, for git am'
+	@echo 'make clean    remove build/'
 
 packages:
 	@scripts/packages
@@ -16,6 +23,25 @@ qemu: packages
 	@scripts/fetch
 	@scripts/prepare
 	@scripts/build
+
+host: packages
+	@scripts/host
+
+guest: host
+	@scripts/guest
+
+demo: qemu host
+	@scripts/demo
+
+bench: qemu host
+	@scripts/bench
+
+check:
+	@scripts/check
+
+series: packages
+	@scripts/fetch
+	@scripts/series
 
 clean:
 	rm -rf build

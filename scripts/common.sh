@@ -4,14 +4,14 @@
 # What every script here starts with: `. "$(dirname "$0")/common.sh"`.
 #
 # CONVERGE_TOP and CONVERGE_BUILD move the overlay and the build directory
-# elsewhere; the tests of these scripts work on small trees of their own
-# that way.
+# elsewhere, CONVERGE_SRC the tree that is built; the tests of these scripts
+# work on small trees of their own that way.
 
 scripts=$(cd "$(dirname "$0")" && pwd)
 top=${CONVERGE_TOP:-$(dirname "$scripts")}
 build=${CONVERGE_BUILD:-$top/build}
 pristine=$build/pristine
-src=$build/src
+src=${CONVERGE_SRC:-$build/src}
 patches=$top/patches/qemu-7.2
 logs=$build/logs
 
