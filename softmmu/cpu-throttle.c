@@ -183,7 +183,7 @@ void cpu_throttle_slept(CPUState *cpu, int64_t slept_ns)
 }
 
 /* The slice that makes the next sleep as long as it is meant to be. */
-static int64_t slice_ns(const VcpuThrottleAccount *account)
+static int64_t slice_length_ns(const VcpuThrottleAccount *account)
 {
     int pct = account->pct;
     int64_t sleep_ns = MAX(SLEEP_BASE_NS + pct * SLEEP_PER_PCT_NS,
@@ -204,9 +204,12 @@ int64_t cpu_throttle_begin_slice(CPUState *cpu, int64_t now_ns)
 {
     VcpuThrottleAccount *account = account_of(cpu);
 
+    if (cpu_throttle_is_news(cpu)) {
+        take_percentage_over(account);
+    }
     account->slice_start_ns = now_ns;
     account->slice_start_cpu_ns = thread_cpu_time_ns();
-    return account->pct ? slice_ns(account) : 0;
+    return account->pct ? slice_length_ns(account) : 0;
 }
 
 int cpu_throttle_get_percentage(void)

@@ -132,27 +132,26 @@ static void slept(CPUState *payer, int64_t slept_ns, bool for_dirtying)
     }
 }
 
-/* Sleep until little is owed, or for SLEEP_MAX_NS.  Returns: the time now. */
-static int64_t sleep_off_debts(CPUState *cpu, int64_t start_ns)
+/* Sleep until little is owed, or for SLEEP_MAX_NS. */
+static void sleep_off_debts(CPUState *cpu)
 {
-    int64_t now_ns = start_ns;
+    int64_t end_ns = clock_ns() + SLEEP_MAX_NS;
 
+    /* What is queued behind this item already has kicked, and will not again */
+    serve_queued_work(cpu);
     while (!must_leave(cpu)) {
+        int64_t now_ns = clock_ns();
         int64_t throttle_ns = cpu_throttle_debt_ns(cpu);
         int64_t dirty_ns = dirty_debt_ns(cpu, now_ns);
-        int64_t left_ns = start_ns + SLEEP_MAX_NS - now_ns;
-        int64_t wait_ns = MIN(MAX(throttle_ns, dirty_ns), left_ns);
-        int64_t before_ns = now_ns;
+        int64_t wait_ns = MIN(MAX(throttle_ns, dirty_ns), end_ns - now_ns);
 
         if (wait_ns < SCALE_MS) {
             break;
         }
         qemu_cond_timedwait_iothread(cpu->halt_cond, wait_ns / SCALE_MS);
         serve_queued_work(cpu);
-        now_ns = clock_ns();
-        slept(cpu, now_ns - before_ns, dirty_ns > 0);
+        slept(cpu, clock_ns() - now_ns, dirty_ns > 0);
     }
-    return now_ns;
 }
 
 /*
@@ -162,12 +161,12 @@ static int64_t sleep_off_debts(CPUState *cpu, int64_t start_ns)
 static void vcpu_slowdown_pay(CPUState *cpu, run_on_cpu_data unused)
 {
     VcpuSlowdown *slowdown = &cpu->slowdown;
-    int64_t now_ns = clock_ns();
-    int64_t slice_ns;
+    int64_t now_ns, slice_ns;
 
     slowdown->due_ns = 0;
-    cpu_throttle_end_slice(cpu, now_ns);
-    now_ns = sleep_off_debts(cpu, now_ns);
+    cpu_throttle_end_slice(cpu, clock_ns());
+    sleep_off_debts(cpu);
+    now_ns = clock_ns();
     slice_ns = cpu_throttle_begin_slice(cpu, now_ns);
     if (dirty_debt_ns(cpu, now_ns) >= SCALE_MS) {
         slice_ns = slice_ns ? MIN(slice_ns, REPRIEVE_NS) : REPRIEVE_NS;

@@ -1,0 +1,57 @@
+/*
+ * A world of vCPU threads and a main loop on a clock that the test moves
+ *
+ * Each vCPU thread is a coroutine that is in guest code, or waits, or serves
+ * its work queue.  Timers, waits and kicks can be late, at random but with a
+ * fixed seed: a test has the same outcome on each host, however loaded.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef VCPU_WORLD_H
+#define VCPU_WORLD_H
+
+#include "fake-qemu.h"
+
+typedef struct World {
+    /* How late things are at most; set by the test at any time. */
+    int64_t timer_late_ns;
+    int64_t wait_late_ns;
+    int64_t kick_late_ns;
+    /* The calling thread holds the BQL.  True but where a test says not. */
+    bool bql;
+    /* Interrupts a second that wake each sleeper for nothing. */
+    int64_t interrupts_per_s;
+    /* How often the timer fired. */
+    int timer_fired;
+} World;
+
+extern World world;
+
+/* @first_ns: what the clock shows at the start, as clocks do not begin at 0. */
+void world_new(int vcpus, bool round_robin, int64_t first_ns);
+void world_free(void);
+CPUState *world_plug_vcpu(void);
+void world_run_for(int64_t ns);
+int64_t world_now_ns(void);
+
+void world_pause(void);
+void world_resume(void);
+
+/* How much of its time in guest code the thread of @cpu uses the CPU. */
+void world_set_busy_pct(CPUState *cpu, int busy_pct);
+void world_kick(CPUState *cpu);
+
+/* Time in guest code, the guest's work, and the longest time outside. */
+int64_t world_in_guest_ns(CPUState *cpu);
+int64_t world_work_ns(CPUState *cpu);
+int64_t world_silence_ns(CPUState *cpu);
+/* How often the thread left guest code. */
+int world_exits(CPUState *cpu);
+bool world_sleeps(CPUState *cpu);
+/* Set the above back to nothing, for all threads. */
+void world_forget(void);
+
+#endif /* VCPU_WORLD_H */
