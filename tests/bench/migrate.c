@@ -187,6 +187,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     g_autoptr(MigrateResult) result = g_new0(MigrateResult, 1);
     MigratePair pair = { 0 };
     gint64 base_us, start_us;
+    guint64 base_wait_ns;
 
     result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
     result->downtime_ms = -1;
@@ -197,9 +198,13 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     }
     sleep_ms(SETTLE_MS);
     base_us = g_get_monotonic_time();
+    base_wait_ns = vm_cpu_wait_ns(pair.source);
     sleep_ms(spec->baseline_ms ?: DEFAULT_BASELINE_MS);
-
     start_us = g_get_monotonic_time();
+    result->host_wait_pct =
+        (vm_cpu_wait_ns(pair.source) - base_wait_ns) / 10.0 /
+        (start_us - base_us) / spec->smp;
+
     if (!migrate_pair_go(&pair, errp)) {
         migrate_pair_clear(&pair);
         return NULL;

@@ -67,7 +67,16 @@ typedef struct MigrateResult {
     GuestWorkVcpu vcpus[GUEST_WORK_MAX_VCPUS];
     double max_silence_ms;      /* of any vCPU, the downtime included */
     guint64 bad_pages;
+    /*
+     * Share of the undisturbed run in which the vCPUs waited for a CPU of
+     * the host.  Well above nothing, the host was busy with other work and
+     * "undisturbed" was not: the guest's losses come out too small.
+     */
+    double host_wait_pct;
 } MigrateResult;
+
+/* From here on a result is to be shown with a warning */
+#define MIGRATE_HOST_WAIT_WARN_PCT 10
 
 /*
  * What stopping the guest would take: the yardstick for every slow-down.

@@ -89,6 +89,11 @@ void report_table_row(FILE *out, const MigrateSpec *spec,
     if (result->why) {
         fprintf(out, "  why: %s\n", result->why);
     }
+    if (result->host_wait_pct >= MIGRATE_HOST_WAIT_WARN_PCT) {
+        fprintf(out, "  the host was busy: even before, vCPUs waited %.0f %% "
+                "of their time for a CPU; work and times are unreliable\n",
+                result->host_wait_pct);
+    }
     fflush(out);
 }
 
@@ -168,6 +173,7 @@ static void add_result(JsonBuilder *b, const MigrateResult *result)
     add_int(b, "max_throttle_pct", result->max_throttle_pct);
     add_double(b, "max_silence_ms", result->max_silence_ms);
     add_int(b, "bad_pages", result->bad_pages);
+    add_double(b, "host_wait_pct", result->host_wait_pct);
 }
 
 static void add_vcpus(JsonBuilder *b, const MigrateResult *result)

@@ -339,6 +339,31 @@ char *vm_stderr(Vm *vm)
     return g_strchomp(text);
 }
 
+/* The second number in schedstat is the time spent on a run queue */
+guint64 vm_cpu_wait_ns(Vm *vm)
+{
+    g_autofree char *tasks = g_strdup_printf("/proc/%d/task", (int)vm->pid);
+    GDir *dir = g_dir_open(tasks, 0, NULL);
+    guint64 total_ns = 0;
+    const char *task;
+
+    while (dir && (task = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(tasks, task, "schedstat",
+                                                 NULL);
+        g_autofree char *text = NULL;
+        char *wait;
+
+        if (g_file_get_contents(path, &text, NULL, NULL) &&
+            (wait = strchr(text, ' '))) {
+            total_ns += g_ascii_strtoull(wait, NULL, 10);
+        }
+    }
+    if (dir) {
+        g_dir_close(dir);
+    }
+    return total_ns;
+}
+
 char *vm_migrate_uri(Vm *vm)
 {
     return g_strdup_printf("unix:%s/migrate.sock", vm->dir);

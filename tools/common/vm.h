@@ -58,6 +58,12 @@ gboolean vm_is_alive(Vm *vm);
 /* What QEMU wrote to stderr, "" if nothing */
 char *vm_stderr(Vm *vm);
 
+/*
+ * How long QEMU's threads were runnable and did not get a CPU, all together,
+ * since they were started.  0 where the kernel does not tell.
+ */
+guint64 vm_cpu_wait_ns(Vm *vm);
+
 /* Where an incoming Vm can be told to listen, as a migration URI */
 char *vm_migrate_uri(Vm *vm);
 
