@@ -31,7 +31,7 @@ uint32_t dirty_ring_pending(const DirtyRingEntry *ring, uint32_t size,
     uint32_t clean = size;
     uint32_t step;
 
-    assert(size && !(size & (size - 1)));
+    g_assert(size && !(size & (size - 1)));
 
     if (count && !is_dirty(ring, size, fetch, count - 1)) {
         clean = count - 1;

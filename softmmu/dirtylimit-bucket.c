@@ -18,15 +18,15 @@
 
 #define NS_PER_S            1000000000ULL
 
-/* a * b / c without overflow, for a < c and b <= 2^30. */
-static uint64_t scale(uint64_t a, uint64_t b, uint64_t c)
+/* a * b / c, rounded up, without overflow; for a < c and b <= 2^30. */
+static uint64_t scale_up(uint64_t a, uint64_t b, uint64_t c)
 {
     while (c >> 33) {
         /* Above 8 GB/s the bits lost are worth less than a ns in a second. */
         a >>= 1;
         c >>= 1;
     }
-    return a * b / c;
+    return (a * b + c - 1) / c;
 }
 
 int64_t dirty_bucket_cost_ns(uint64_t bytes, uint64_t limit_bytes_per_s)
@@ -38,10 +38,8 @@ int64_t dirty_bucket_cost_ns(uint64_t bytes, uint64_t limit_bytes_per_s)
     if (whole_s >= DIRTYLIMIT_DEBT_MAX_NS / NS_PER_S) {
         return DIRTYLIMIT_DEBT_MAX_NS;
     }
-    cost_ns = whole_s * NS_PER_S;
-    if (rest_bytes) {
-        cost_ns += scale(rest_bytes, NS_PER_S, limit_bytes_per_s) + 1;
-    }
+    cost_ns = whole_s * NS_PER_S +
+              scale_up(rest_bytes, NS_PER_S, limit_bytes_per_s);
     return MIN(cost_ns, (uint64_t)DIRTYLIMIT_DEBT_MAX_NS);
 }
 
