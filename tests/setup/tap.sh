@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The Converge developers
+#
+# What the tests of the scripts share: TAP, and a small QEMU to work on.
+# Read with `. "$(dirname "$0")/tap.sh"`; end the test with done_testing.
+
+here=$(cd "$(dirname "$0")" && pwd)
+repo=$(dirname "$(dirname "$here")")
+scripts=$repo/scripts
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+n_run=0
+n_failed=0
+
+# ok NAME COMMAND...: one test point, passed if the command succeeds. When it
+# does not, what it and the last `try` printed is shown.
+ok()
+{
+    name=$1
+    shift
+    n_run=$((n_run + 1))
+    if "$@" >"$work/ok.out" 2>&1; then
+        printf 'ok %d - %s\n' "$n_run" "$name"
+    else
+        n_failed=$((n_failed + 1))
+        printf 'not ok %d - %s\n' "$n_run" "$name"
+        printf '# %s\n' "failed: $*"
+        head -n 40 "$work/ok.out" | sed 's/^/# /'
+        [ ! -f "$work/out" ] || tail -n 40 "$work/out" | sed 's/^/# it said: /'
+    fi
+}
+
+done_testing()
+{
+    printf '1..%d\n' "$n_run"
+    [ "$n_failed" -eq 0 ]
+}
+
+# try COMMAND...: runs it; output goes to $work/out, its status to $status.
+try()
+{
+    status=0
+    "$@" >"$work/out" 2>&1 </dev/null || status=$?
+}
+
+succeeded()
+{
+    [ "$status" -eq 0 ]
+}
+
+# The last try failed, and said so in one line that holds all of these texts.
+failed_saying()
+{
+    [ "$status" -ne 0 ] || return 1
+    [ "$(grep -c '^[a-z-]*: error: ' "$work/out")" -eq 1 ] || return 1
+    for text in "$@"; do
+        grep 'error: ' "$work/out" | grep -qF -e "$text" || return 1
+    done
+}
+
+silent()
+{
+    [ "$status" -eq 0 ] && [ ! -s "$work/out" ]
+}
+
+same_text()
+{
+    [ "$1" = "$2" ] || { printf 'wanted: %s\ngot:    %s\n' "$2" "$1"; false; }
+}
+
+# fake_qemu VERSION: a tarball of a tree with that version, in $work.
+fake_qemu()
+{
+    tree=$work/make/qemu-$1
+    mkdir -p "$tree/migration" "$tree/softmmu"
+    printf '%s\n' "$1" >"$tree/VERSION"
+    seq 1 30 >"$tree/migration/ram.c"
+    printf 'upstream throttle\n' >"$tree/softmmu/cpu-throttle.c"
+    printf 'upstream vl %s\n' "$1" >"$tree/softmmu/vl.c"
+    tar -cJf "$work/qemu-$1.tar.xz" -C "$work/make" "qemu-$1"
+}
+
+# A project of ours, and a build directory with QEMU 7.2.1 fetched.
+fresh_project()
+{
+    rm -rf "$work/top" "$work/build"
+    mkdir -p "$work/top/migration" "$work/top/patches/qemu-7.2"
+    printf 'engine\n' >"$work/top/migration/convergence-engine.c"
+    CONVERGE_TOP=$work/top
+    CONVERGE_BUILD=$work/build
+    CONVERGE_DISK_MIB=1
+    export CONVERGE_TOP CONVERGE_BUILD CONVERGE_DISK_MIB
+    [ -f "$work/qemu-7.2.1.tar.xz" ] || fake_qemu 7.2.1
+    QEMU_TARBALL=$work/qemu-7.2.1.tar.xz "$scripts/fetch" >/dev/null
+}
+
+# fake_command NAME: a program that stands first in PATH from now on; its
+# script is standard input.
+fake_command()
+{
+    mkdir -p "$work/bin"
+    { printf '#!/bin/sh\n'; cat; } >"$work/bin/$1"
+    chmod +x "$work/bin/$1"
+    case $PATH in
+    "$work/bin":*) ;;
+    *) PATH=$work/bin:$PATH ;;
+    esac
+}
