@@ -3,7 +3,8 @@
 # Copyright (c) 2026 The Converge developers
 #
 # scripts/series: refuses an incomplete plan; and the real series, taken with
-# git am on a pristine tree, gives build/src to the last byte.
+# git am on a pristine tree, gives build/src to the last byte. A suite of its
+# own (hence no .test), as it needs QEMU's source.
 
 set -eu
 . "$(dirname "$0")/tap.sh"
