@@ -52,6 +52,13 @@ void dirtylimit_set_migration_limit(CPUState *cpu, uint64_t bytes_per_s);
 void dirtylimit_clear_migration_limits(void);
 
 /**
+ * dirtylimit_refresh: put what is set into force
+ *
+ * The meters do that each period, for vCPUs that were plugged or unplugged.
+ */
+void dirtylimit_refresh(void);
+
+/**
  * dirtylimit_of: the limit in force, in bytes/s; 0 = none
  */
 uint64_t dirtylimit_of(CPUState *cpu);
@@ -75,16 +82,31 @@ uint64_t dirtylimit_vcpu_pages(CPUState *cpu);
 uint64_t dirtylimit_vcpu_rate(CPUState *cpu);
 
 /**
- * dirtylimit_meter_begin: keep the meters running, limits or not
- *
- * For a measurement of dirty rates.  BQL not held.
+ * dirtylimit_by_ring: are KVM's dirty rings the meter?
  */
-void dirtylimit_meter_begin(void);
+bool dirtylimit_by_ring(void);
 
 /**
- * dirtylimit_meter_end: end of what dirtylimit_meter_begin() began
+ * dirtylimit_meter_get: keep the meters running.  BQL held.
  */
-void dirtylimit_meter_end(void);
+void dirtylimit_meter_get(void);
+
+/**
+ * dirtylimit_meter_put: end of what dirtylimit_meter_get() began.  BQL held.
+ */
+void dirtylimit_meter_put(void);
+
+/**
+ * dirtylimit_measure_begin: have a measurement of dirty rates begin here
+ *
+ * BQL not held.
+ */
+void dirtylimit_measure_begin(void);
+
+/**
+ * dirtylimit_measure_end: end of what dirtylimit_measure_begin() began
+ */
+void dirtylimit_measure_end(void);
 
 /* Where dirtying is seen. */
 

@@ -1,0 +1,483 @@
+/*
+ * Dirty limits, end to end: a real QEMU, a guest that does nothing but write
+ *
+ * The guest is a boot sector.  It increments a word in each page from 1 MB to
+ * 193 MB, round and round, and counts the pages it has been to at COUNTER, from
+ * where the test reads them.  192 MB in a round is more than any limit tested
+ * here allows in a second: so each page it comes to is clean again, and its
+ * count times 4096 is what it dirtied.
+ *
+ * Times are bounds of behaviour, wide enough for a busy host.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include "libqtest.h"
+#include "qapi/qmp/qdict.h"
+#include "qapi/qmp/qlist.h"
+
+#if defined(__linux__) && defined(HOST_X86_64)
+#include <sys/ioctl.h>
+#include <linux/kvm.h>
+#endif
+
+#define COUNTER         0x6000
+#define PAGE_BYTES      4096
+#define MB              (1024.0 * 1024.0)
+
+static const uint8_t writer_guest[512] = {
+    /* 16 bit: open A20, enter protected mode with flat segments */
+    0xfa,                                       /* cli */
+    0x31, 0xc0,                                 /* xor %ax,%ax */
+    0x8e, 0xd8,                                 /* mov %ax,%ds */
+    0xe4, 0x92,                                 /* in $0x92,%al */
+    0x0c, 0x02,                                 /* or $2,%al */
+    0xe6, 0x92,                                 /* out %al,$0x92 */
+    0x0f, 0x01, 0x16, 0x60, 0x7c,               /* lgdt gdtr */
+    0x0f, 0x20, 0xc0,                           /* mov %cr0,%eax */
+    0x0c, 0x01,                                 /* or $1,%al */
+    0x0f, 0x22, 0xc0,                           /* mov %eax,%cr0 */
+    0xea, 0x1d, 0x7c, 0x08, 0x00,               /* ljmp $8,$0x7c1d */
+    /* 32 bit, 0x7c1d */
+    0x66, 0xb8, 0x10, 0x00,                     /* mov $16,%ax */
+    0x8e, 0xd8,                                 /* mov %eax,%ds */
+    /* round: 0x7c23 */
+    0xb8, 0x00, 0x00, 0x10, 0x00,               /* mov $1 MB,%eax */
+    /* page: 0x7c28 */
+    0xff, 0x00,                                 /* incl (%eax) */
+    0x83, 0x05, 0x00, 0x60, 0x00, 0x00, 0x01,   /* addl $1,COUNTER */
+    0x83, 0x15, 0x04, 0x60, 0x00, 0x00, 0x00,   /* adcl $0,COUNTER + 4 */
+    0x05, 0x00, 0x10, 0x00, 0x00,               /* add $4096,%eax */
+    0x3d, 0x00, 0x00, 0x10, 0x0c,               /* cmp $193 MB,%eax */
+    0x72, 0xe4,                                 /* jb page */
+    0xeb, 0xdd,                                 /* jmp round */
+    /* gdt: 0x7c48: null, code, data */
+    [0x48] = 0, 0, 0, 0, 0, 0, 0, 0,
+    0xff, 0xff, 0, 0, 0, 0x9a, 0xcf, 0,
+    0xff, 0xff, 0, 0, 0, 0x92, 0xcf, 0,
+    /* gdtr: 0x7c60 */
+    0x17, 0x00, 0x48, 0x7c, 0x00, 0x00,
+    [510] = 0x55, 0xaa,
+};
+
+static char *disk_path;
+
+static QTestState *start(const char *accel)
+{
+    return qtest_initf("-accel %s -m 256 -smp 2,maxcpus=4 -nic none -drive "
+                       "if=ide,format=raw,file=%s", accel, disk_path);
+}
+
+static uint64_t pages_written(QTestState *vm)
+{
+    return qtest_readq(vm, COUNTER);
+}
+
+/* Returns: false if the guest has not begun to write within 60 s. */
+static bool wait_until_it_writes(QTestState *vm)
+{
+    for (int i = 0; i < 600; i++) {
+        if (pages_written(vm) > 1000) {
+            return true;
+        }
+        g_usleep(100 * 1000);
+    }
+    return false;
+}
+
+static double mb_per_s(QTestState *vm, double seconds)
+{
+    int64_t start_us = g_get_monotonic_time();
+    uint64_t first = pages_written(vm);
+    uint64_t pages;
+
+    g_usleep(seconds * G_USEC_PER_SEC);
+    pages = pages_written(vm) - first;
+    return pages * PAGE_BYTES / MB /
+           ((g_get_monotonic_time() - start_us) / 1e6);
+}
+
+static void set_limit(QTestState *vm, uint64_t limit_mb)
+{
+    qtest_qmp_assert_success(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                             " 'arguments': {'dirty-rate': %" PRIu64 "}}",
+                             limit_mb);
+}
+
+static void cancel_limits(QTestState *vm)
+{
+    qtest_qmp_assert_success(vm, "{'execute': 'cancel-vcpu-dirty-limit'}");
+}
+
+/* The limit that query-vcpu-dirty-limit shows for a vCPU, 0 = none. */
+static int64_t shown(QTestState *vm, int vcpu, const char *what)
+{
+    QDict *rsp = qtest_qmp(vm, "{'execute': 'query-vcpu-dirty-limit'}");
+    QList *list = qdict_get_qlist(rsp, "return");
+    const QListEntry *entry;
+    int64_t value = 0;
+
+    QLIST_FOREACH_ENTRY(list, entry) {
+        QDict *info = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (qdict_get_int(info, "cpu-index") == vcpu) {
+            value = qdict_get_int(info, what);
+        }
+    }
+    qobject_unref(rsp);
+    return value;
+}
+
+static void assert_refused(QDict *rsp, const char *telling)
+{
+    const char *desc;
+
+    g_assert_true(qdict_haskey(rsp, "error"));
+    desc = qdict_get_str(qdict_get_qdict(rsp, "error"), "desc");
+    if (!strstr(desc, telling)) {
+        g_test_message("error '%s' does not say '%s'", desc, telling);
+        g_test_fail();
+    }
+    qobject_unref(rsp);
+}
+
+/* A limit is not exceeded, and is made use of. */
+static void assert_limit_holds(QTestState *vm, uint64_t limit_mb)
+{
+    double got;
+
+    set_limit(vm, limit_mb);
+    g_usleep(G_USEC_PER_SEC);
+    got = mb_per_s(vm, 2);
+    g_test_message("limit %" PRIu64 " MB/s: %.2f MB/s", limit_mb, got);
+    g_assert_cmpfloat(got, <, limit_mb * 1.15);
+    g_assert_cmpfloat(got, >, limit_mb * 0.5);
+}
+
+static void test_limits_hold(void)
+{
+    QTestState *vm = start("tcg");
+    double before;
+
+    g_assert_true(wait_until_it_writes(vm));
+    before = mb_per_s(vm, 1);
+    g_assert_cmpfloat(before, >, 200);
+
+    assert_limit_holds(vm, 100);
+    assert_limit_holds(vm, 20);
+    assert_limit_holds(vm, 5);
+    g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 5);
+    g_assert_cmpint(shown(vm, 0, "current-rate"), >=, 2);
+    g_assert_cmpint(shown(vm, 0, "current-rate"), <=, 6);
+    /* Up again, without a cancel between. */
+    assert_limit_holds(vm, 100);
+
+    cancel_limits(vm);
+    g_usleep(100 * 1000);
+    g_assert_cmpfloat(mb_per_s(vm, 1), >, before / 4);
+    qtest_quit(vm);
+}
+
+static void test_limit_of_one_vcpu(void)
+{
+    QTestState *vm = start("tcg");
+
+    g_assert_true(wait_until_it_writes(vm));
+
+    /* vCPU 0 writes. */
+    qtest_qmp_assert_success(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                             " 'arguments': {'cpu-index': 1,"
+                             " 'dirty-rate': 5}}");
+    g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 0);
+    g_assert_cmpint(shown(vm, 1, "limit-rate"), ==, 5);
+    g_assert_cmpfloat(mb_per_s(vm, 1), >, 100);
+
+    /* All, but for one. */
+    set_limit(vm, 7);
+    qtest_qmp_assert_success(vm, "{'execute': 'cancel-vcpu-dirty-limit',"
+                             " 'arguments': {'cpu-index': 0}}");
+    g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 0);
+    g_assert_cmpint(shown(vm, 1, "limit-rate"), ==, 7);
+    g_assert_cmpfloat(mb_per_s(vm, 1), >, 100);
+    qtest_quit(vm);
+}
+
+static void test_hmp(void)
+{
+    QTestState *vm = start("tcg");
+    char *text = qtest_hmp(vm, "info vcpu_dirty_limit");
+
+    g_assert_cmpstr(text, ==, "Dirty page limit not enabled!\r\n");
+    g_free(text);
+    text = qtest_hmp(vm, "set_vcpu_dirty_limit 30 1");
+    g_assert_true(strstr(text, "info vcpu_dirty_limit") != NULL);
+    g_free(text);
+    text = qtest_hmp(vm, "info vcpu_dirty_limit");
+    g_assert_true(g_str_has_prefix(text, "vcpu[1], limit rate 30 (MB/s), "
+                                   "current rate "));
+    g_free(text);
+    text = qtest_hmp(vm, "set_vcpu_dirty_limit -3");
+    g_assert_true(strstr(text, "-3 MB/s is out of range") != NULL);
+    g_free(text);
+    text = qtest_hmp(vm, "cancel_vcpu_dirty_limit 4");
+    g_assert_true(strstr(text, "0 to 3") != NULL);
+    g_free(text);
+    g_free(qtest_hmp(vm, "cancel_vcpu_dirty_limit"));
+    g_assert_cmpint(shown(vm, 1, "limit-rate"), ==, 0);
+    qtest_quit(vm);
+}
+
+static void test_hotplugged_vcpu_inherits(void)
+{
+    QTestState *vm = start("tcg");
+
+    set_limit(vm, 40);
+    g_assert_cmpint(shown(vm, 2, "limit-rate"), ==, 0);
+    qtest_qmp_device_add(vm, "qemu64-x86_64-cpu", "plugged",
+                         "{'socket-id': 2, 'core-id': 0, 'thread-id': 0}");
+    /* At the latest with the next period. */
+    for (int i = 0; i < 100 && !shown(vm, 2, "limit-rate"); i++) {
+        g_usleep(100 * 1000);
+    }
+    g_assert_cmpint(shown(vm, 2, "limit-rate"), ==, 40);
+    qtest_quit(vm);
+}
+
+static void test_errors_tell(void)
+{
+    static const char *const limits = "cancel-vcpu-dirty-limit";
+    QTestState *vm = start("tcg");
+
+    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                             " 'arguments': {'dirty-rate': 0}}"), limits);
+    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                             " 'arguments': {'dirty-rate': %" PRIu64 "}}",
+                             UINT64_MAX), limits);
+    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                             " 'arguments': {'cpu-index': 4,"
+                             " 'dirty-rate': 1}}"), "4 is out of range");
+    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                             " 'arguments': {'cpu-index': -1,"
+                             " 'dirty-rate': 1}}"), "0 to 3");
+    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                             " 'arguments': {'cpu-index': 2,"
+                             " 'dirty-rate': 1}}"), "no vCPU 2");
+    assert_refused(qtest_qmp(vm, "{'execute': 'cancel-vcpu-dirty-limit',"
+                             " 'arguments': {'cpu-index': 4}}"),
+                   "4 is out of range");
+    g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 0);
+    qtest_quit(vm);
+}
+
+static void test_refused_where_nothing_meters(void)
+{
+    QTestState *vm = qtest_init("-accel qtest");
+
+    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                             " 'arguments': {'dirty-rate': 1}}"),
+                   "-accel kvm,dirty-ring-size=4096");
+    cancel_limits(vm);
+    g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 0);
+    qtest_quit(vm);
+}
+
+/* Measure with calc-dirty-rate.  Returns: vCPU 0's rate in MB/s. */
+static int64_t calc_dirty_rate(QTestState *vm)
+{
+    QDict *rsp, *info, *vcpu;
+    int64_t rate;
+
+    qtest_qmp_assert_success(vm, "{'execute': 'calc-dirty-rate', 'arguments':"
+                             " {'calc-time': 1, 'mode': 'dirty-ring'}}");
+    for (int i = 0; i < 600; i++) {
+        g_usleep(100 * 1000);
+        rsp = qtest_qmp(vm, "{'execute': 'query-dirty-rate'}");
+        info = qdict_get_qdict(rsp, "return");
+        if (g_str_equal(qdict_get_str(info, "status"), "measured")) {
+            break;
+        }
+        qobject_unref(rsp);
+        rsp = NULL;
+    }
+    g_assert_nonnull(rsp);
+    vcpu = qobject_to(QDict, qlist_peek(qdict_get_qlist(info,
+                                                        "vcpu-dirty-rate")));
+    g_assert_cmpint(qdict_get_int(vcpu, "id"), ==, 0);
+    rate = qdict_get_int(vcpu, "dirty-rate");
+    qobject_unref(rsp);
+    return rate;
+}
+
+static void test_calc_dirty_rate(void)
+{
+    QTestState *vm = start("tcg");
+    int64_t rate;
+
+    g_assert_true(wait_until_it_writes(vm));
+
+    /* Every page of its 192 MB, and each once. */
+    rate = calc_dirty_rate(vm);
+    g_test_message("unlimited: %" PRId64 " MB/s", rate);
+    g_assert_cmpint(rate, >=, 150);
+    g_assert_cmpint(rate, <=, 193);
+
+    set_limit(vm, 20);
+    g_usleep(G_USEC_PER_SEC);
+    rate = calc_dirty_rate(vm);
+    g_test_message("limit 20 MB/s: %" PRId64 " MB/s", rate);
+    g_assert_cmpint(rate, >=, 10);
+    g_assert_cmpint(rate, <=, 23);
+    qtest_quit(vm);
+}
+
+static void random_operation(QTestState *vm)
+{
+    int vcpu = g_test_rand_int_range(0, 2);
+    int limit_mb = g_test_rand_int_range(1, 200);
+
+    switch (g_test_rand_int_range(0, 6)) {
+    case 0:
+        set_limit(vm, limit_mb);
+        g_assert_cmpint(shown(vm, vcpu, "limit-rate"), ==, limit_mb);
+        break;
+    case 1:
+        qtest_qmp_assert_success(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                                 " 'arguments': {'cpu-index': %d,"
+                                 " 'dirty-rate': %d}}", vcpu, limit_mb);
+        g_assert_cmpint(shown(vm, vcpu, "limit-rate"), ==, limit_mb);
+        break;
+    case 2:
+        cancel_limits(vm);
+        g_assert_cmpint(shown(vm, vcpu, "limit-rate"), ==, 0);
+        break;
+    case 3:
+        qtest_qmp_assert_success(vm, "{'execute': 'cancel-vcpu-dirty-limit',"
+                                 " 'arguments': {'cpu-index': %d}}", vcpu);
+        g_assert_cmpint(shown(vm, vcpu, "limit-rate"), ==, 0);
+        break;
+    case 4:
+        qtest_qmp_assert_success(vm, "{'execute': 'stop'}");
+        qtest_qmp_assert_success(vm, "{'execute': 'cont'}");
+        break;
+    default:
+        g_usleep(g_test_rand_int_range(0, 50 * 1000));
+    }
+}
+
+static void test_random_operations_leave_nothing(void)
+{
+    QTestState *vm = start("tcg");
+    double before;
+
+    g_assert_true(wait_until_it_writes(vm));
+    before = mb_per_s(vm, 1);
+    for (int i = 0; i < 200; i++) {
+        random_operation(vm);
+    }
+    cancel_limits(vm);
+    g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 0);
+    g_assert_cmpint(shown(vm, 1, "limit-rate"), ==, 0);
+    g_usleep(100 * 1000);
+    g_assert_cmpfloat(mb_per_s(vm, 1), >, before / 4);
+    qtest_quit(vm);
+}
+
+/* Why there is no KVM with a dirty ring here; NULL if there is. */
+static const char *no_kvm_ring(void)
+{
+#if defined(__linux__) && defined(HOST_X86_64)
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    int bytes;
+
+    if (fd < 0) {
+        return "/dev/kvm cannot be opened";
+    }
+    bytes = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_DIRTY_LOG_RING);
+    close(fd);
+    return bytes > 0 ? NULL : "this host's KVM has no dirty ring";
+#else
+    return "this host has no KVM for x86_64 guests";
+#endif
+}
+
+/*
+ * On some hosts a guest stands still as soon as its ring is in use, with no
+ * limit of ours anywhere.  That is the host's fault, and shows before any limit
+ * is set.
+ */
+static bool ring_works(QTestState *vm)
+{
+    uint64_t first;
+
+    if (!wait_until_it_writes(vm)) {
+        g_test_skip("the guest does not come up under this host's KVM");
+        return false;
+    }
+    first = pages_written(vm);
+    calc_dirty_rate(vm);
+    /* Round once at least while the dirty log was on. */
+    if (pages_written(vm) - first < 192 * 256) {
+        g_test_skip("this host's KVM ring all but stops a guest that has no "
+                    "limit");
+        return false;
+    }
+    return true;
+}
+
+static void test_limits_hold_with_kvm_ring(void)
+{
+    const char *why_not = no_kvm_ring();
+    QTestState *vm;
+
+    if (why_not) {
+        g_test_skip(why_not);
+        return;
+    }
+    vm = start("kvm,dirty-ring-size=4096");
+    if (ring_works(vm)) {
+        assert_limit_holds(vm, 100);
+        assert_limit_holds(vm, 20);
+        assert_limit_holds(vm, 5);
+        cancel_limits(vm);
+        g_usleep(100 * 1000);
+        g_assert_cmpfloat(mb_per_s(vm, 1), >, 100);
+    }
+    qtest_quit(vm);
+}
+
+int main(int argc, char **argv)
+{
+    int fd, ret;
+
+    g_test_init(&argc, &argv, NULL);
+    fd = g_file_open_tmp("converge-guest-XXXXXX", &disk_path, NULL);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(write(fd, writer_guest, sizeof(writer_guest)), ==,
+                    sizeof(writer_guest));
+    close(fd);
+
+    qtest_add_func("/convergence/dirtylimit/errors", test_errors_tell);
+    qtest_add_func("/convergence/dirtylimit/no-meter",
+                   test_refused_where_nothing_meters);
+    qtest_add_func("/convergence/dirtylimit/hmp", test_hmp);
+    qtest_add_func("/convergence/dirtylimit/hotplug",
+                   test_hotplugged_vcpu_inherits);
+    qtest_add_func("/convergence/dirtylimit/one-vcpu",
+                   test_limit_of_one_vcpu);
+    qtest_add_func("/convergence/dirtylimit/calc-dirty-rate",
+                   test_calc_dirty_rate);
+    qtest_add_func("/convergence/dirtylimit/random",
+                   test_random_operations_leave_nothing);
+    qtest_add_func("/convergence/dirtylimit/tcg", test_limits_hold);
+    qtest_add_func("/convergence/dirtylimit/kvm-ring",
+                   test_limits_hold_with_kvm_ring);
+    ret = g_test_run();
+
+    g_unlink(disk_path);
+    g_free(disk_path);
+    return ret;
+}
