@@ -12,6 +12,10 @@ trap 'rm -rf "$work"' EXIT
 n_run=0
 n_failed=0
 
+# What the caller asked of his own run is not for those that are tested here.
+unset SUITE SUITE_LIMIT_S TEST_LIMIT_S QEMU_TARBALL PEER JOBS \
+    CONVERGE_ANY_RELEASE CONVERGE_SRC CONVERGE_TOP
+
 # ok NAME COMMAND...: one test point, passed if the command succeeds. When it
 # does not, what it and the last `try` printed is shown.
 ok()
