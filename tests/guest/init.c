@@ -26,6 +26,9 @@
 
 #define REPORT_MS 100
 
+#define VIRTIO_TRIES 200
+#define VIRTIO_TRY_US 10000
+
 /*
  * A report is due on the clock, and the first reporter to run writes it: one
  * waits on each of the first vCPUs, so that a host that slows one down (or
@@ -115,10 +118,18 @@ static void read_settings(Settings *settings)
 
 static void open_console(const char *path)
 {
-    if (!strncmp(path, "/dev/hvc", 8)) {
+    bool is_virtio = !strncmp(path, "/dev/hvc", 8);
+    bool open = console_open(path);
+
+    if (is_virtio && !open) {
         load_virtio_console();
     }
-    if (!console_open(path) && console_open("/dev/ttyS0")) {
+    /* The host names virtio's ports to the driver some time after it starts. */
+    for (int i = 0; is_virtio && !open && i < VIRTIO_TRIES; i++) {
+        usleep(VIRTIO_TRY_US);
+        open = console_open(path);
+    }
+    if (!open && console_open("/dev/ttyS0")) {
         console_say(true, "error out=%s: no such terminal in this guest", path);
         power_off();
     }
