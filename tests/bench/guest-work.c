@@ -14,31 +14,22 @@
 
 #include "guest-work.h"
 
+#include "worklog.h"
+
 #include <gio/gio.h>
-#include <stdio.h>
 #include <string.h>
 
 typedef enum Side { SOURCE, DESTINATION, NR_SIDES } Side;
-
-typedef struct Report {
-    Side side;
-    gint64 guest_us;
-    guint64 units[GUEST_WORK_MAX_VCPUS];
-    guint64 gap_us[GUEST_WORK_MAX_VCPUS];
-} Report;
 
 struct GuestWork {
     GMutex lock;
     GCond changed;
 
     /* Guarded by lock */
-    gboolean ready;
-    char *error;                    /* why the guest cannot run its loads */
-    unsigned nr_vcpus;
-    GArray *reports;                /* Report, as they came */
+    Worklog *log;
+    GArray *sides;                  /* Side of each report in log */
     unsigned nr_reports[NR_SIDES];
     gint64 offset_us[NR_SIDES];
-    guint64 bad_pages;
 };
 
 GuestWork *guest_work_new(void)
@@ -47,7 +38,8 @@ GuestWork *guest_work_new(void)
 
     g_mutex_init(&work->lock);
     g_cond_init(&work->changed);
-    work->reports = g_array_new(FALSE, FALSE, sizeof(Report));
+    work->log = worklog_new();
+    work->sides = g_array_new(FALSE, FALSE, sizeof(Side));
     for (int i = 0; i < NR_SIDES; i++) {
         work->offset_us[i] = G_MAXINT64;
     }
@@ -57,75 +49,17 @@ GuestWork *guest_work_new(void)
 void guest_work_free(GuestWork *work)
 {
     if (work) {
-        g_array_unref(work->reports);
-        g_free(work->error);
+        worklog_free(work->log);
+        g_array_unref(work->sides);
         g_cond_clear(&work->changed);
         g_mutex_clear(&work->lock);
         g_free(work);
     }
 }
 
-/*
- * The last word of a line is a checksum of those before it: a line cut in
- * two by the switch-over is no report, and half a number is a number too.
- * Cuts the word off.
- */
-static gboolean check_sum(char *line)
+static gint64 guest_us(const WorklogReport *report)
 {
-    char *word = g_strrstr(line, " sum=");
-    unsigned a = 1, b = 0, sum;
-
-    if (!word || sscanf(word, " sum=%4x", &sum) != 1) {
-        return FALSE;
-    }
-    *word = 0;
-    for (const char *p = line; *p; p++) {
-        a = (a + (guchar)*p) % 255;
-        b = (b + a) % 255;
-    }
-    return sum == (b << 8 | a);
-}
-
-static const char *value_of(const char *line, const char *key)
-{
-    const char *at = strstr(line, key);
-
-    return at ? at + strlen(key) : "";
-}
-
-static unsigned parse_list(const char *text, guint64 *values)
-{
-    unsigned n = 0;
-    char *end;
-
-    while (n < GUEST_WORK_MAX_VCPUS && g_ascii_isdigit(*text)) {
-        values[n++] = g_ascii_strtoull(text, &end, 10);
-        if (*end != '/') {
-            break;
-        }
-        text = end + 1;
-    }
-    return n;
-}
-
-static void take_report(GuestWork *work, Side side, const char *line,
-                        gint64 at_us)
-{
-    Report report = { .side = side };
-    unsigned nr_vcpus = parse_list(value_of(line, " u="), report.units);
-
-    if (!nr_vcpus ||
-        parse_list(value_of(line, " gap_us="), report.gap_us) != nr_vcpus) {
-        return;
-    }
-    report.guest_us =
-        g_ascii_strtoll(value_of(line, " t_ms="), NULL, 10) * 1000;
-    work->nr_vcpus = nr_vcpus;
-    work->bad_pages = g_ascii_strtoull(value_of(line, " bad="), NULL, 10);
-    work->offset_us[side] = MIN(work->offset_us[side],
-                                at_us - report.guest_us);
-    work->nr_reports[side]++;
-    g_array_append_val(work->reports, report);
+    return (gint64)report->t_ms * 1000;
 }
 
 void guest_work_line(void *opaque, const char *vm_name, const char *text,
@@ -133,18 +67,16 @@ void guest_work_line(void *opaque, const char *vm_name, const char *text,
 {
     GuestWork *work = opaque;
     Side side = g_str_equal(vm_name, "destination") ? DESTINATION : SOURCE;
-    g_autofree char *line = g_strdup(text);
+    g_autofree char *line = g_strconcat(text, "\n", NULL);
 
-    if (!check_sum(line)) {
-        return;
-    }
     g_mutex_lock(&work->lock);
-    if (g_str_has_prefix(line, "work ")) {
-        take_report(work, side, line, at_us);
-    } else if (g_str_has_prefix(line, "ready ")) {
-        work->ready = TRUE;
-    } else if (g_str_has_prefix(line, "error ") && !work->error) {
-        work->error = g_strdup(line);
+    if (worklog_feed(work->log, side, line, strlen(line), at_us * 1000)) {
+        const WorklogReport *report = worklog_last(work->log);
+
+        g_array_append_val(work->sides, side);
+        work->nr_reports[side]++;
+        work->offset_us[side] = MIN(work->offset_us[side],
+                                    at_us - guest_us(report));
     }
     g_cond_broadcast(&work->changed);
     g_mutex_unlock(&work->lock);
@@ -157,19 +89,21 @@ gboolean guest_work_wait_ready(GuestWork *work, int timeout_ms,
     gboolean in_time = TRUE;
 
     g_mutex_lock(&work->lock);
-    while (!work->ready && !work->error && in_time) {
+    while (!worklog_loads(work->log) && !worklog_error(work->log) &&
+           in_time) {
         in_time = g_cond_wait_until(&work->changed, &work->lock,
                                     deadline_us);
     }
-    if (work->error) {
+    in_time = worklog_loads(work->log) != NULL;
+    if (worklog_error(work->log)) {
         g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
-                    "the guest says: %s", work->error);
-    } else if (!work->ready) {
+                    "the guest says: %s", worklog_error(work->log));
+        in_time = FALSE;
+    } else if (!in_time) {
         g_set_error(errp, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
                     "the guest did not come up within %d s",
                     timeout_ms / 1000);
     }
-    in_time = work->ready && !work->error;
     g_mutex_unlock(&work->lock);
     return in_time;
 }
@@ -190,29 +124,29 @@ gboolean guest_work_wait_destination(GuestWork *work, unsigned count,
     return enough;
 }
 
-static gint64 host_us(GuestWork *work, const Report *report)
+/* When a report was written, on the host's clock */
+static gint64 host_us(GuestWork *work, unsigned index)
 {
-    return report->guest_us + work->offset_us[report->side];
+    Side side = g_array_index(work->sides, Side, index);
+
+    return guest_us(worklog_at(work->log, index)) + work->offset_us[side];
 }
 
 /* Units a vCPU had done at @at_us, between two reports by a straight line */
 static double units_at(GuestWork *work, unsigned vcpu, gint64 at_us)
 {
-    const Report *before = &g_array_index(work->reports, Report, 0);
-    gint64 span_us;
+    unsigned last = worklog_count(work->log) - 1;
+    double before, after;
+    unsigned i = 1;
 
-    for (unsigned i = 1; i < work->reports->len; i++) {
-        const Report *after = &g_array_index(work->reports, Report, i);
-
-        if (host_us(work, after) >= at_us) {
-            span_us = host_us(work, after) - host_us(work, before);
-            return before->units[vcpu] +
-                   ((double)after->units[vcpu] - before->units[vcpu]) *
-                   MAX(at_us - host_us(work, before), 0) / MAX(span_us, 1);
-        }
-        before = after;
+    while (i < last && host_us(work, i) < at_us) {
+        i++;
     }
-    return before->units[vcpu];
+    before = worklog_at(work->log, i - 1)->units[vcpu];
+    after = worklog_at(work->log, i)->units[vcpu];
+    return before + (after - before) *
+           CLAMP((double)(at_us - host_us(work, i - 1)) /
+                 MAX(host_us(work, i) - host_us(work, i - 1), 1), 0, 1);
 }
 
 static double longest_gap_ms(GuestWork *work, unsigned vcpu, gint64 start_us,
@@ -220,13 +154,13 @@ static double longest_gap_ms(GuestWork *work, unsigned vcpu, gint64 start_us,
 {
     guint64 longest_us = 0;
 
-    for (unsigned i = 0; i < work->reports->len; i++) {
-        const Report *report = &g_array_index(work->reports, Report, i);
-        gint64 at_us = host_us(work, report);
+    for (unsigned i = 0; i < worklog_count(work->log); i++) {
+        gint64 at_us = host_us(work, i);
 
         /* A report covers the tenth of a second before it */
         if (at_us > start_us + 100 * 1000 && at_us <= end_us) {
-            longest_us = MAX(longest_us, report->gap_us[vcpu]);
+            longest_us = MAX(longest_us,
+                             worklog_at(work->log, i)->gap_us[vcpu]);
         }
     }
     return longest_us / 1000.0;
@@ -241,8 +175,8 @@ unsigned guest_work_account(GuestWork *work, gint64 base_us, gint64 start_us,
     unsigned nr_vcpus = 0;
 
     g_mutex_lock(&work->lock);
-    if (work->reports->len >= 2 && base_s > 0 && span_s > 0) {
-        nr_vcpus = work->nr_vcpus;
+    if (worklog_count(work->log) >= 2 && base_s > 0 && span_s > 0) {
+        nr_vcpus = worklog_last(work->log)->nr_vcpus;
     }
     for (unsigned i = 0; i < nr_vcpus; i++) {
         double at_start = units_at(work, i, start_us);
@@ -263,10 +197,12 @@ unsigned guest_work_account(GuestWork *work, gint64 base_us, gint64 start_us,
 
 guint64 guest_work_bad_pages(GuestWork *work)
 {
+    const WorklogReport *report;
     guint64 bad_pages;
 
     g_mutex_lock(&work->lock);
-    bad_pages = work->bad_pages;
+    report = worklog_last(work->log);
+    bad_pages = report ? report->bad_pages : 0;
     g_mutex_unlock(&work->lock);
     return bad_pages;
 }

@@ -31,7 +31,10 @@ GuestWork *guest_work_new(void);
 void guest_work_free(GuestWork *work);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestWork, guest_work_free)
 
-/* A VmLineFunc: @opaque is the GuestWork.  Any thread. */
+/*
+ * A VmLineFunc, for a Vm called "source" or "destination" (else: source);
+ * @opaque is the GuestWork.  Any thread.
+ */
 void guest_work_line(void *opaque, const char *vm_name, const char *line,
                      gint64 at_us);
 

@@ -27,6 +27,10 @@
  */
 #define ARRIVAL_REPORTS 5
 
+/* See await_times() */
+#define TIMES_POLL_MS 50
+#define TIMES_TRIES 40
+
 /* Between looks for the end of the bulk pass */
 #define FLOOR_POLL_MS 20
 
@@ -103,6 +107,29 @@ static gboolean has_ended(const char *status)
            g_str_equal(status, "cancelled");
 }
 
+/*
+ * QEMU 7.2 says "completed" a moment before it works out total-time and
+ * downtime: whoever asks in between is told 0.  Returns @info or a later one.
+ */
+static JsonObject *await_times(QmpClient *qmp, JsonObject *info)
+{
+    for (int tries = 0; tries < TIMES_TRIES; tries++) {
+        JsonObject *later;
+
+        sleep_ms(TIMES_POLL_MS);
+        later = qmp_query(qmp, "query-migrate", NULL);
+        if (!later) {
+            break;
+        }
+        json_object_unref(info);
+        info = later;
+        if (migrate_info_int(info, NULL, "total-time")) {
+            break;
+        }
+    }
+    return info;
+}
+
 static void fail(MigrateResult *result, const char *why)
 {
     result->outcome = MIGRATE_FAILED;
@@ -145,8 +172,11 @@ static void follow(MigratePair *pair, const MigrateSpec *spec,
             fail(result, *said ? said : error->message);
             return;
         }
-        take_sample(result, spec, info, start_us);
         ended = has_ended(migrate_info_status(info));
+        if (g_str_equal(migrate_info_status(info), "completed")) {
+            info = await_times(qmp, info);
+        }
+        take_sample(result, spec, info, start_us);
         if (ended) {
             take_outcome(result, info);
         }
