@@ -77,7 +77,7 @@ static void mount_all(void)
 static void load_virtio_console(void)
 {
     static const char *const modules[] = {
-        "virtio", "virtio_ring", "virtio_pci_legacy_dev",
+        "virtio_ring", "virtio", "virtio_pci_legacy_dev",
         "virtio_pci_modern_dev", "virtio_pci", "virtio_console",
     };
 
