@@ -364,6 +364,19 @@ guint64 vm_cpu_wait_ns(Vm *vm)
     return total_ns;
 }
 
+/* The first number in schedstat is the time spent running */
+guint64 vm_main_thread_ns(Vm *vm)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/schedstat",
+                                            (int)vm->pid, (int)vm->pid);
+    g_autofree char *text = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        return 0;
+    }
+    return g_ascii_strtoull(text, NULL, 10);
+}
+
 char *vm_migrate_uri(Vm *vm)
 {
     return g_strdup_printf("unix:%s/migrate.sock", vm->dir);

@@ -64,6 +64,9 @@ char *vm_stderr(Vm *vm);
  */
 guint64 vm_cpu_wait_ns(Vm *vm);
 
+/* CPU time of QEMU's main thread, which answers QMP; 0 if not told */
+guint64 vm_main_thread_ns(Vm *vm);
+
 /* Where an incoming Vm can be told to listen, as a migration URI */
 char *vm_migrate_uri(Vm *vm);
 

@@ -1,0 +1,137 @@
+/*
+ * How much throttle a vCPU gets of what was asked for
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * One vCPU computes.  Each measurement stands beside one at 0 % taken just
+ * before, so that a host that speeds up or slows down in the meantime does
+ * not pass for throttle:
+ *
+ *   delivered = 100 - 100 x (work at the percentage / work at 0 %)
+ */
+
+#include "report.h"
+#include "vm.h"
+
+#include <stdlib.h>
+
+#define DEFAULT_WINDOW_MS 2000
+#define DEFAULT_REPEATS 5
+#define MAX_REPEATS 99
+#define READY_TIMEOUT_MS 60000
+
+/* A change of throttle is in force, or its last report here, after this */
+#define SETTLE_MS 300
+
+typedef struct Measurement {
+    double delivered_pct;
+    double silence_ms;
+} Measurement;
+
+static gboolean set_throttle(Vm *vm, int percentage, GError **errp)
+{
+    JsonObject *arguments = json_object_new();
+
+    json_object_set_int_member(arguments, "percentage", percentage);
+    if (qmp_run(vm_qmp(vm), "set-cpu-throttle", arguments, errp)) {
+        return TRUE;
+    }
+    if (errp && g_error_matches(*errp, QMP_ERROR,
+                                QMP_ERROR_COMMAND_NOT_FOUND)) {
+        g_prefix_error(errp, "this QEMU cannot be throttled by hand: ");
+    }
+    return FALSE;
+}
+
+static gboolean measure(Vm *vm, GuestWork *work, int asked_pct,
+                        int window_ms, Measurement *m, GError **errp)
+{
+    GuestWorkVcpu vcpus[GUEST_WORK_MAX_VCPUS];
+    gint64 base_us, start_us, end_us;
+
+    g_usleep(SETTLE_MS * 1000);
+    base_us = g_get_monotonic_time();
+    g_usleep(window_ms * 1000);
+    start_us = g_get_monotonic_time();
+    if (!set_throttle(vm, asked_pct, errp)) {
+        return FALSE;
+    }
+    g_usleep(window_ms * 1000);
+    end_us = g_get_monotonic_time();
+    if (!set_throttle(vm, 0, errp)) {
+        return FALSE;
+    }
+    g_usleep(SETTLE_MS * 1000);
+    if (!guest_work_account(work, base_us, start_us, end_us, end_us, vcpus) ||
+        vcpus[0].rate_before_per_s <= 0) {
+        g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
+                    "the guest does not report any work");
+        return FALSE;
+    }
+    m->delivered_pct = 100 - vcpus[0].work_share_pct;
+    m->silence_ms = vcpus[0].silence_ms;
+    return TRUE;
+}
+
+static gboolean measure_all(Vm *vm, GuestWork *work, int window_ms,
+                            int repeats, GError **errp)
+{
+    static const int asked_pct[] = { 1, 5, 20, 50, 80, 90, 95, 99 };
+    double delivered_pct[G_N_ELEMENTS(asked_pct)][MAX_REPEATS];
+    double silence_ms[G_N_ELEMENTS(asked_pct)] = { 0 };
+
+    for (int r = 0; r < repeats; r++) {
+        for (size_t i = 0; i < G_N_ELEMENTS(asked_pct); i++) {
+            Measurement m;
+
+            if (!measure(vm, work, asked_pct[i], window_ms, &m, errp)) {
+                return FALSE;
+            }
+            delivered_pct[i][r] = m.delivered_pct;
+            silence_ms[i] = MAX(silence_ms[i], m.silence_ms);
+        }
+    }
+    printf("%8s %12s %12s %14s\n", "asked %", "delivered %", "difference",
+           "silence ms");
+    for (size_t i = 0; i < G_N_ELEMENTS(asked_pct); i++) {
+        double median_pct = report_median(delivered_pct[i], repeats);
+
+        printf("%8d %12.1f %+12.1f %14.1f\n", asked_pct[i], median_pct,
+               median_pct - asked_pct[i], silence_ms[i]);
+    }
+    printf("delivered: median of %d; silence: the longest of all\n", repeats);
+    return TRUE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *qemu = argc > 1 ? argv[1] : "build/qemu/qemu-system-x86_64";
+    int repeats = argc > 2 ? atoi(argv[2]) : DEFAULT_REPEATS;
+    int window_ms = argc > 3 ? atoi(argv[3]) : DEFAULT_WINDOW_MS;
+    g_autoptr(GuestWork) work = guest_work_new();
+    g_autoptr(GError) error = NULL;
+    VmConfig config = {
+        .qemu = qemu, .name = "source", .load = "compute",
+        .mem_mib = 256, .smp = 1,
+        .on_line = guest_work_line, .opaque = work,
+    };
+    gboolean ok;
+    Vm *vm;
+
+    if (argc > 4 || repeats < 1 || repeats > MAX_REPEATS || window_ms < 500) {
+        fprintf(stderr, "usage: bench-throttle [QEMU [REPEATS (1-%d) "
+                "[WINDOW-MS (500 or more)]]]\n", MAX_REPEATS);
+        return 2;
+    }
+    vm = vm_start(&config, &error);
+    ok = vm && guest_work_wait_ready(work, READY_TIMEOUT_MS, &error) &&
+         measure_all(vm, work, window_ms, repeats, &error);
+    vm_free(vm);
+    if (!ok) {
+        fprintf(stderr, "bench-throttle: error: %s\n", error->message);
+        return 1;
+    }
+    return 0;
+}
