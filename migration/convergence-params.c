@@ -19,6 +19,7 @@
 #include "qapi/qmp/qdict.h"
 #include "qemu/error-report.h"
 #include "hw/qdev-properties.h"
+#include "hw/core/qdev-prop-internal.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "migration/convergence.h"

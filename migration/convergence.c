@@ -293,7 +293,7 @@ static void apply(const ConvergenceDecision *decision)
     if (decision->vcpus_limited) {
         for (unsigned i = 0; i < convergence.n_vcpus; i++) {
             dirtylimit_set_migration_limit(
-                convergence.vcpus[i].id,
+                qemu_get_cpu(convergence.vcpus[i].id),
                 convergence.vcpus[i].limit_bytes_per_s);
         }
     } else {
