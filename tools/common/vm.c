@@ -52,6 +52,16 @@ static gboolean file_exists(const char *dir, const char *file)
     return g_file_test(path, G_FILE_TEST_EXISTS);
 }
 
+/* What scripts/guest has made, wherever that was told to build */
+static char *guest_file(const char *configured, const char *name)
+{
+    const char *build = g_getenv("CONVERGE_BUILD");
+
+    return configured ? g_strdup(configured)
+                      : g_build_filename(build && *build ? build : "build",
+                                         "guest", name, NULL);
+}
+
 /*
  * A QEMU run from its build directory may not know where the distribution
  * keeps the firmware.  One that finds its own is left alone: with other
@@ -88,8 +98,6 @@ static void add(GPtrArray *argv, const char *option, char *value)
 GStrv vm_build_argv(const VmConfig *config, const char *dir)
 {
     GPtrArray *argv = g_ptr_array_new();
-    const char *kernel = config->kernel ?: "build/guest/vmlinuz";
-    const char *initrd = config->initrd ?: "build/guest/initramfs.gz";
 
     add(argv, config->qemu, NULL);
     add(argv, "-no-user-config", NULL);
@@ -100,8 +108,8 @@ GStrv vm_build_argv(const VmConfig *config, const char *dir)
     add(argv, "-accel", g_strdup(config->accel ?: "tcg"));
     add(argv, "-m", g_strdup_printf("%u", config->mem_mib));
     add(argv, "-smp", g_strdup_printf("%u", config->smp));
-    add(argv, "-kernel", g_strdup(kernel));
-    add(argv, "-initrd", g_strdup(initrd));
+    add(argv, "-kernel", guest_file(config->kernel, "vmlinuz"));
+    add(argv, "-initrd", guest_file(config->initrd, "initramfs.gz"));
     add(argv, "-append",
         g_strdup_printf("console=ttyS0 quiet panic=-1 load=%s",
                         config->load));
@@ -126,14 +134,17 @@ GStrv vm_build_argv(const VmConfig *config, const char *dir)
     return (GStrv)g_ptr_array_free(argv, FALSE);
 }
 
-static gboolean check_readable(const char *path, const char *way_out,
-                               GError **errp)
+static gboolean check_guest(const char *configured, const char *name,
+                            GError **errp)
 {
+    g_autofree char *path = guest_file(configured, name);
+
     if (g_access(path, R_OK) == 0) {
         return TRUE;
     }
     g_set_error(errp, G_FILE_ERROR, g_file_error_from_errno(errno),
-                "cannot read %s: %s; %s", path, g_strerror(errno), way_out);
+                "cannot read %s: %s; scripts/guest makes it", path,
+                g_strerror(errno));
     return FALSE;
 }
 
@@ -269,10 +280,8 @@ Vm *vm_start(const VmConfig *config, GError **errp)
     vm->on_line = config->on_line;
     vm->opaque = config->opaque;
     vm->stop_console = g_cancellable_new();
-    if (!check_readable(config->kernel ?: "build/guest/vmlinuz",
-                        "scripts/guest makes it", errp) ||
-        !check_readable(config->initrd ?: "build/guest/initramfs.gz",
-                        "scripts/guest makes it", errp) ||
+    if (!check_guest(config->kernel, "vmlinuz", errp) ||
+        !check_guest(config->initrd, "initramfs.gz", errp) ||
         !make_dir(vm, errp) || !listen_console(vm, errp) ||
         !spawn(vm, config, errp)) {
         return NULL;

@@ -26,8 +26,8 @@ typedef struct VmConfig {
     const char *qemu;           /* path of the executable */
     const char *name;           /* "source", "destination": for messages */
     const char *accel;          /* value of -accel; NULL for tcg */
-    const char *kernel;         /* NULL: build/guest/vmlinuz */
-    const char *initrd;         /* NULL: build/guest/initramfs.gz */
+    const char *kernel;         /* NULL: vmlinuz and ... */
+    const char *initrd;         /* ... initramfs.gz of scripts/guest */
     const char *load;           /* what the guest does; see tests/guest */
     unsigned mem_mib;
     unsigned smp;
