@@ -151,7 +151,8 @@ ProgressView progress_view(const MigrateSample *sample, JsonObject *info,
         view.dirty_mb_per_s =
             migrate_info_int(info, "convergence", "dirty-rate") / MEGA;
         view.drain_mb_per_s =
-            migrate_info_int(info, "convergence", "drain-rate") / MEGA;
+            (migrate_info_int(info, "convergence", "drain-rate") ?:
+             drained_bytes_per_s) / MEGA;
         view.reason = json_object_get_string_member_with_default(
             convergence, "reason", NULL);
     } else {
