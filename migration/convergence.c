@@ -198,14 +198,20 @@ void convergence_start(MigrationState *s)
 
 void convergence_switchover(void)
 {
+    bool locked = qemu_mutex_iothread_locked();
+
     if (!qatomic_read(&convergence.running)) {
         return;
     }
-    /* A decision under way sees this before it acts, or is undone here. */
-    WITH_QEMU_LOCK_GUARD(&convergence.lock) {
-        qatomic_set(&convergence.may_slow, false);
-        cpu_throttle_stop();
-        dirtylimit_clear_migration_limits();
+    if (!locked) {
+        qemu_mutex_lock_iothread();
+    }
+    /* A decision under way is over by now: it is made with the BQL held. */
+    qatomic_set(&convergence.may_slow, false);
+    cpu_throttle_stop();
+    dirtylimit_clear_migration_limits();
+    if (!locked) {
+        qemu_mutex_unlock_iothread();
     }
 }
 
