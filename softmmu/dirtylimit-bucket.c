@@ -43,7 +43,7 @@ int64_t dirty_bucket_cost_ns(uint64_t bytes, uint64_t limit_bytes_per_s)
     return MIN(cost_ns, (uint64_t)DIRTYLIMIT_DEBT_MAX_NS);
 }
 
-static int64_t burst_ns(uint64_t limit_bytes_per_s)
+static int64_t burst_of(uint64_t limit_bytes_per_s)
 {
     return MAX(DIRTYLIMIT_BURST_NS,
                dirty_bucket_cost_ns(DIRTYLIMIT_BURST_MIN_BYTES,
@@ -61,7 +61,8 @@ bool dirty_bucket_charge(DirtyBucket *bucket, uint64_t limit_bytes_per_s,
                          uint64_t bytes, int64_t now_ns)
 {
     int64_t cost_ns = dirty_bucket_cost_ns(bytes, limit_bytes_per_s);
-    int64_t oldest_ns = now_ns - burst_ns(limit_bytes_per_s);
+    int64_t burst_from_ns = now_ns - burst_of(limit_bytes_per_s);
+    int64_t oldest_ns = burst_from_ns - load(&bucket->overslept_ns);
     int64_t latest_ns = now_ns + DIRTYLIMIT_DEBT_MAX_NS;
     int64_t old_ns = load(&bucket->paid_until_ns);
     int64_t new_ns;
@@ -70,6 +71,9 @@ bool dirty_bucket_charge(DirtyBucket *bucket, uint64_t limit_bytes_per_s,
         new_ns = MIN(MAX(old_ns, oldest_ns) + cost_ns, latest_ns);
     } while (!replace(bucket, &old_ns, new_ns));
 
+    if (new_ns >= burst_from_ns) {
+        store(&bucket->overslept_ns, 0);
+    }
     if (new_ns <= now_ns) {
         return false;
     }
@@ -80,16 +84,19 @@ bool dirty_bucket_charge(DirtyBucket *bucket, uint64_t limit_bytes_per_s,
 int64_t dirty_bucket_owed_ns(DirtyBucket *bucket, uint64_t limit_bytes_per_s,
                              int64_t now_ns)
 {
-    int64_t rest_ns, owed_ns;
+    int64_t owed_ns, overslept_ns;
 
     if (!limit_bytes_per_s || !load(&bucket->paying)) {
         return 0;
     }
-    rest_ns = burst_ns(limit_bytes_per_s) * DIRTYLIMIT_RESTED_PCT / 100;
-    owed_ns = load(&bucket->paid_until_ns) + rest_ns - now_ns;
+    owed_ns = load(&bucket->paid_until_ns) + DIRTYLIMIT_RESTED_NS - now_ns;
     if (owed_ns > 0) {
         return owed_ns;
     }
+    overslept_ns = now_ns - burst_of(limit_bytes_per_s) -
+                   load(&bucket->paid_until_ns);
+    overslept_ns = MIN(MAX(overslept_ns, 0), DIRTYLIMIT_OVERSLEPT_MAX_NS);
+    store(&bucket->overslept_ns, overslept_ns);
     store(&bucket->paying, false);
     return 0;
 }
@@ -109,6 +116,7 @@ void dirty_bucket_relimit(DirtyBucket *bucket, uint64_t old_bytes_per_s,
         }
     } while (!replace(bucket, &old_ns, now_ns + debt_ns));
 
+    store(&bucket->overslept_ns, 0);
     if (!debt_ns) {
         store(&bucket->paying, false);
     }

@@ -6,11 +6,15 @@
  * limit.  Ahead of the clock, the vCPU is in debt; behind it, it has saved up.
  * Dirtying moves that moment ahead by bytes / limit:
  *
- *      paid_until = max(paid_until, now - burst) + bytes / limit
+ *      paid_until = max(paid_until, now - burst - overslept) + bytes / limit
  *
  *        may run          in debt: sleeps until here
  *     ------|----------------|---------+--------------------------> time
  *      now - burst          now    paid_until
+ *
+ * A vCPU is not to blame for waking late on a busy host.  What it overslept
+ * beyond a burst stays its own until it is used up, or the limit would be
+ * missed by a quarter there.
  *
  * One integer is all there is to update, so charging needs no lock; a new
  * limit finds a debt in time, which is what it should keep; and there is no
@@ -26,18 +30,18 @@
 #ifndef SYSEMU_DIRTYLIMIT_BUCKET_H
 #define SYSEMU_DIRTYLIMIT_BUCKET_H
 
-/*
- * What a vCPU may save up while it writes less than its limit.  Long enough
- * for a wake-up that comes some ms late not to cost it any of its share.
- */
+/* What a vCPU may save up while it writes less than its limit. */
 #define DIRTYLIMIT_BURST_NS             (10 * 1000 * 1000LL)
-/* At limits so low that a burst is less than this: this. */
-#define DIRTYLIMIT_BURST_MIN_BYTES      (4 * 4096)
 /*
- * A sleep ends when this much of a burst is saved up again: neither one sleep
- * a page, nor no room left for a late wake-up.
+ * At limits so low that a burst is less than this: this.  Even a vCPU that only
+ * computes writes to some 60 pages a second, its kernel's own, and to all of
+ * them within a few ms of their dirty bits being cleared.
  */
-#define DIRTYLIMIT_RESTED_PCT           25
+#define DIRTYLIMIT_BURST_MIN_BYTES      (64 * 4096)
+/* A sleep ends when so much is saved up: not one sleep a page. */
+#define DIRTYLIMIT_RESTED_NS            (DIRTYLIMIT_BURST_NS / 4)
+/* The most of a late wake-up that stays a vCPU's own. */
+#define DIRTYLIMIT_OVERSLEPT_MAX_NS     (100 * 1000 * 1000LL)
 /*
  * The most a vCPU can owe.  A whole harvest of a ring can be charged at once
  * and must be paid in full for the limit to hold: 65536 pages, KVM's largest
@@ -47,9 +51,10 @@
 
 /* Zero-initialised: nothing owed, nothing written yet. */
 typedef struct DirtyBucket {
-    /* Atomic. */
+    /* All atomic. */
     int64_t paid_until_ns;
-    /* In debt since the last time that it was rested (atomic). */
+    int64_t overslept_ns;
+    /* In debt since the last time that it was rested. */
     bool paying;
 } DirtyBucket;
 

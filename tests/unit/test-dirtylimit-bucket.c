@@ -14,7 +14,6 @@
 #define SECOND      1000000000LL
 #define MB          (1ULL << 20)
 #define PAGE        4096ULL
-#define RESTED_NS   (DIRTYLIMIT_BURST_NS * DIRTYLIMIT_RESTED_PCT / 100)
 
 /* A host up for 104 days. */
 #define FIRST_NS    (104 * 86400 * SECOND + 12345)
@@ -74,9 +73,9 @@ static void test_burst_of_10_ms_is_free(void)
         unsigned free_pages;
     } rows[] = {
         { 100 * MB, 255 },      /* 10 ms worth is 256; a page rounds up */
-        { 5 * MB, 12 },
-        { 1 * MB, 4 },          /* 10 ms worth is 2 pages: the least is 4 */
-        { 4096, 4 },
+        { 50 * MB, 128 },
+        { 5 * MB, 64 },         /* 10 ms worth is 12 pages: the least is 64 */
+        { 8192, 64 },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -96,12 +95,12 @@ static void test_idle_vcpu_saves_no_more_than_a_burst(void)
 {
     DirtyBucket bucket = {};
 
-    g_assert_false(dirty_bucket_charge(&bucket, 5 * MB, PAGE, FIRST_NS));
-    g_assert_true(dirty_bucket_charge(&bucket, 5 * MB, 5 * MB,
+    g_assert_false(dirty_bucket_charge(&bucket, 100 * MB, PAGE, FIRST_NS));
+    g_assert_true(dirty_bucket_charge(&bucket, 100 * MB, 100 * MB,
                                       FIRST_NS + 3600 * SECOND));
-    g_assert_cmpint(dirty_bucket_owed_ns(&bucket, 5 * MB,
+    g_assert_cmpint(dirty_bucket_owed_ns(&bucket, 100 * MB,
                                          FIRST_NS + 3600 * SECOND),
-                    ==, SECOND - DIRTYLIMIT_BURST_NS + RESTED_NS);
+                    ==, SECOND - DIRTYLIMIT_BURST_NS + DIRTYLIMIT_RESTED_NS);
 }
 
 static void test_vcpu_within_its_limit_never_owes(void)
@@ -119,9 +118,10 @@ static void test_vcpu_within_its_limit_never_owes(void)
 
 /*
  * A vCPU that dirties as fast as it can, sleeps when it owes, and wakes late by
- * up to 5 ms: what it dirties in 10 s.
+ * up to @late_ms: what it dirties in 10 s.
  */
-static uint64_t dirty_for_10_s(uint64_t limit_bytes_per_s, uint64_t chunk_bytes)
+static uint64_t dirty_for_10_s(uint64_t limit_bytes_per_s, uint64_t chunk_bytes,
+                               int late_ms)
 {
     DirtyBucket bucket = {};
     int64_t now_ns = FIRST_NS;
@@ -133,9 +133,9 @@ static uint64_t dirty_for_10_s(uint64_t limit_bytes_per_s, uint64_t chunk_bytes)
         now_ns += 1000;
         bytes += chunk_bytes;
         dirty_bucket_charge(&bucket, limit_bytes_per_s, chunk_bytes, now_ns);
-        owed_ns = dirty_bucket_owed_ns(&bucket, limit_bytes_per_s, now_ns);
-        if (owed_ns) {
-            now_ns += owed_ns + g_test_rand_int_range(0, 5 * MS);
+        while ((owed_ns = dirty_bucket_owed_ns(&bucket, limit_bytes_per_s,
+                                               now_ns))) {
+            now_ns += owed_ns + g_test_rand_int_range(0, late_ms * MS);
         }
     }
     return bytes;
@@ -145,22 +145,26 @@ static void test_limit_holds_for_a_flat_out_writer(void)
 {
     static const struct {
         uint64_t limit_bytes_per_s, chunk_bytes;
+        int late_ms;
         double within;
     } rows[] = {
-        { 1 * MB, PAGE, 0.01 },
-        { 5 * MB, PAGE, 0.01 },
-        { 20 * MB, PAGE, 0.01 },
-        { 100 * MB, PAGE, 0.01 },
-        { 1024 * MB, PAGE, 0.01 },
+        { 1 * MB, PAGE, 5, 0.03 },      /* the first burst is 2.5 % */
+        { 5 * MB, PAGE, 5, 0.01 },
+        { 5 * MB, PAGE, 100, 0.02 },
+        { 20 * MB, PAGE, 1, 0.01 },
+        { 20 * MB, PAGE, 30, 0.01 },
+        { 100 * MB, PAGE, 5, 0.01 },
+        { 100 * MB, PAGE, 100, 0.02 },
+        { 1024 * MB, PAGE, 5, 0.01 },
         /* Harvests of a ring: 4096 pages at once. */
-        { 5 * MB, 4096 * PAGE, 0.5 },
-        { 100 * MB, 4096 * PAGE, 0.05 },
+        { 5 * MB, 4096 * PAGE, 5, 0.5 },
+        { 100 * MB, 4096 * PAGE, 5, 0.05 },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         double want = rows[i].limit_bytes_per_s * 10.0;
         double got = dirty_for_10_s(rows[i].limit_bytes_per_s,
-                                    rows[i].chunk_bytes);
+                                    rows[i].chunk_bytes, rows[i].late_ms);
 
         g_assert_cmpfloat(got, >, want * (1 - rows[i].within));
         g_assert_cmpfloat(got, <, want * (1 + rows[i].within));
@@ -195,15 +199,34 @@ static void test_debt_ends_when_rested(void)
     DirtyBucket bucket = {};
     int64_t owed_ns;
 
-    dirty_bucket_charge(&bucket, 5 * MB, 1 * MB, FIRST_NS);
-    owed_ns = dirty_bucket_owed_ns(&bucket, 5 * MB, FIRST_NS);
-    g_assert_cmpint(owed_ns, ==, 200 * MS - DIRTYLIMIT_BURST_NS + RESTED_NS);
-    g_assert_cmpint(dirty_bucket_owed_ns(&bucket, 5 * MB,
+    dirty_bucket_charge(&bucket, 100 * MB, 20 * MB, FIRST_NS);
+    owed_ns = dirty_bucket_owed_ns(&bucket, 100 * MB, FIRST_NS);
+    g_assert_cmpint(owed_ns, ==,
+                    200 * MS - DIRTYLIMIT_BURST_NS + DIRTYLIMIT_RESTED_NS);
+    g_assert_cmpint(dirty_bucket_owed_ns(&bucket, 100 * MB,
                                          FIRST_NS + owed_ns - 1), ==, 1);
-    g_assert_cmpint(dirty_bucket_owed_ns(&bucket, 5 * MB, FIRST_NS + owed_ns),
+    g_assert_cmpint(dirty_bucket_owed_ns(&bucket, 100 * MB, FIRST_NS + owed_ns),
                     ==, 0);
     /* Rested once, it owes nothing before it is in debt again. */
-    g_assert_cmpint(dirty_bucket_owed_ns(&bucket, 5 * MB, FIRST_NS), ==, 0);
+    g_assert_cmpint(dirty_bucket_owed_ns(&bucket, 100 * MB, FIRST_NS), ==, 0);
+}
+
+/* What a late wake-up leaves is 100 ms at the most, and does not last. */
+static void test_oversleep_is_used_once(void)
+{
+    DirtyBucket bucket = {};
+    int64_t now_ns = FIRST_NS + SECOND;
+    int64_t saved_ns = DIRTYLIMIT_BURST_NS + DIRTYLIMIT_OVERSLEPT_MAX_NS;
+
+    dirty_bucket_charge(&bucket, 100 * MB, 20 * MB, FIRST_NS);
+    g_assert_cmpint(dirty_bucket_owed_ns(&bucket, 100 * MB, now_ns), ==, 0);
+    g_assert_false(dirty_bucket_charge(&bucket, 100 * MB, 0, now_ns));
+    g_assert_cmpint(now_ns - bucket.paid_until_ns, ==, saved_ns);
+    /* Used up, and then as idle as any other. */
+    dirty_bucket_charge(&bucket, 100 * MB, 105 * 100 * MB / 1000, now_ns);
+    now_ns += SECOND;
+    dirty_bucket_charge(&bucket, 100 * MB, 0, now_ns);
+    g_assert_cmpint(now_ns - bucket.paid_until_ns, ==, DIRTYLIMIT_BURST_NS);
 }
 
 static void test_new_limit(void)
@@ -221,7 +244,7 @@ static void test_new_limit(void)
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        DirtyBucket bucket = { FIRST_NS + SECOND, true };
+        DirtyBucket bucket = { FIRST_NS + SECOND, 0, true };
 
         dirty_bucket_relimit(&bucket, rows[i].old, rows[i].new, FIRST_NS);
         g_assert_cmpint(bucket.paid_until_ns, ==, FIRST_NS + rows[i].debt_ns);
@@ -231,7 +254,7 @@ static void test_new_limit(void)
 
 static void test_no_limit_no_debt(void)
 {
-    DirtyBucket bucket = { FIRST_NS + SECOND, true };
+    DirtyBucket bucket = { FIRST_NS + SECOND, 0, true };
 
     g_assert_cmpint(dirty_bucket_owed_ns(&bucket, 0, FIRST_NS), ==, 0);
 }
@@ -259,7 +282,7 @@ static gpointer charge_many(gpointer bucket)
 /* Two nanoseconds a charge, no charge lost. */
 static void test_threads_lose_no_charge(void)
 {
-    DirtyBucket bucket = { FIRST_NS, false };
+    DirtyBucket bucket = { .paid_until_ns = FIRST_NS };
     GThread *threads[THREADS];
 
     for (int i = 0; i < THREADS; i++) {
@@ -289,6 +312,8 @@ int main(int argc, char **argv)
                     test_whole_ring_is_paid_in_full);
     g_test_add_func("/dirtylimit/bucket/bound", test_debt_has_a_bound);
     g_test_add_func("/dirtylimit/bucket/rested", test_debt_ends_when_rested);
+    g_test_add_func("/dirtylimit/bucket/oversleep",
+                    test_oversleep_is_used_once);
     g_test_add_func("/dirtylimit/bucket/new-limit", test_new_limit);
     g_test_add_func("/dirtylimit/bucket/no-limit", test_no_limit_no_debt);
     g_test_add_func("/dirtylimit/bucket/clock-at-zero", test_clock_at_zero);
