@@ -68,8 +68,9 @@ static char *disk_path;
 
 static QTestState *start(const char *accel)
 {
-    return qtest_initf("-accel %s -m 256 -smp 2,maxcpus=4 -nic none -drive "
-                       "if=ide,format=raw,file=%s", accel, disk_path);
+    return qtest_initf("-accel %s -m 256 -nic none "
+                       "-smp 2,sockets=4,cores=1,threads=1,maxcpus=4 "
+                       "-drive if=ide,format=raw,file=%s", accel, disk_path);
 }
 
 static uint64_t pages_written(QTestState *vm)
