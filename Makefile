@@ -6,15 +6,17 @@
 .PHONY: help packages qemu host demo check bench series guest clean
 
 help:
-	@echo 'make demo     set up, build, and watch a write-heavy guest migrate'
-	@echo 'make check    set up, build, and run every test;'
-	@echo '              SUITE=name runs one, tests/suites lists them'
-	@echo 'make qemu     build build/qemu/qemu-system-x86_64'
-	@echo 'make host     build what needs no QEMU: engine, tests, convergectl'
-	@echo 'make guest    build the guest that demo and bench migrate'
-	@echo 'make bench    compare with stock QEMU, or with PEER=/path/to/qemu'
-	@echo 'make series   write build/series/*.patch, for git am'
-	@echo 'make clean    remove build/'
+	@echo 'make demo        set up, build, and watch a write-heavy guest migrate'
+	@echo 'make check       set up, build, and run every test;'
+	@echo '                 SUITE=name runs one, tests/suites lists them'
+	@echo 'make check-asan  the same under sanitizers, in a build of their own'
+	@echo 'make check-arch  build without KVM, without TCG, for other targets'
+	@echo 'make qemu        build build/qemu/qemu-system-x86_64'
+	@echo 'make host        build what needs no QEMU: engine, tests, tools'
+	@echo 'make guest       make the Linux guest that demo and bench migrate'
+	@echo 'make bench       compare with stock QEMU, or with PEER=/path/to/qemu'
+	@echo 'make series      write build/series/*.patch, for git am'
+	@echo 'make clean       remove build/'
 
 packages:
 	@scripts/packages
@@ -38,6 +40,10 @@ bench: qemu host
 
 check:
 	@scripts/check
+
+# check-NAME runs the suites of tests/suites-NAME.
+check-%: tests/suites-%
+	@scripts/check $*
 
 series: packages
 	@scripts/fetch
