@@ -59,10 +59,11 @@ static uint64_t grown_limit_ms(const ConvergenceParams *params,
         doublings = MAX_DOUBLINGS;
     }
     while (doublings-- && limit_ms < params->max_downtime_ms) {
-        /* A limit of 0 would stay 0. */
-        limit_ms = limit_ms ? limit_ms * 2 : 1;
-        if (limit_ms > params->max_downtime_ms) {
+        if (limit_ms > params->max_downtime_ms / 2) {
             limit_ms = params->max_downtime_ms;
+        } else {
+            /* A limit of 0 would stay 0. */
+            limit_ms = limit_ms ? limit_ms * 2 : 1;
         }
     }
     return limit_ms;

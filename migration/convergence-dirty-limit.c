@@ -130,8 +130,12 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
     if (level != HUGE_VAL) {
         state->calm = 0;
         state->level_bytes_per_s = level;
-        set_limits(sample, convergence_to_u64(level > 1 ? level : 1));
         decision->vcpus_limited = true;
+    }
+    if (decision->vcpus_limited) {
+        /* Also those that were plugged in since the level was found. */
+        level = state->level_bytes_per_s;
+        set_limits(sample, convergence_to_u64(level > 1 ? level : 1));
     }
     decision->phase = judge(model, params);
 }

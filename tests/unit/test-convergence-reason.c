@@ -1,0 +1,146 @@
+/*
+ * Reasons: figures and a way out in each; the trace holds all there is
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "convergence-fixture.h"
+
+typedef struct Told {
+    const char *claim;
+    ConvergencePhase phase;
+    unsigned throttle_pct;
+    bool bulk_pass, vcpus_limited;
+    double device_mb_per_s;
+    const char *words[3];
+} Told;
+
+static const Told table[] = {
+    { "watching-bulk", CONVERGENCE_PHASE_WATCHING, 0, true, false, 0,
+      { "first pass" } },
+    { "watching", CONVERGENCE_PHASE_WATCHING, 0, false, false, 0,
+      { "no need to slow it down" } },
+    { "throttling", CONVERGENCE_PHASE_THROTTLING, 70, false, false, 0,
+      { "sleep 70 %" } },
+    { "throttling-limits", CONVERGENCE_PHASE_THROTTLING, 0, false, true, 0,
+      { "each vCPU may dirty 12.5 MB/s" } },
+    { "converging", CONVERGENCE_PHASE_CONVERGING, 33, false, false, 0,
+      { "sleep 33 %", "remains shrinks" } },
+    { "stuck-at-max", CONVERGENCE_PHASE_STUCK, 99, false, false, 0,
+      { "99 %", "max-cpu-throttle", "downtime-limit" } },
+    { "stuck-deaf", CONVERGENCE_PHASE_STUCK, 0, false, false, 0,
+      { "did not follow", "more bandwidth", "postcopy" } },
+    { "stuck-devices", CONVERGENCE_PHASE_STUCK, 0, false, false, 77.7,
+      { "devices", "77.7 MB/s", "convergence-timeout" } },
+    { "stuck-devices-limits", CONVERGENCE_PHASE_STUCK, 0, false, true, 77.7,
+      { "devices", "77.7 MB/s", "does not help" } },
+    { "timed-out", CONVERGENCE_PHASE_TIMED_OUT, 50, false, false, 0,
+      { "sleep 50 %" } },
+};
+
+static void test_reason(const void *opaque)
+{
+    const Told *told = opaque;
+    ConvergenceParams params = fixture_params("predictive");
+    ConvergenceEngine engine;
+    ConvergenceSample sample;
+    ConvergenceDecision decision = {
+        .phase = told->phase,
+        .throttle_pct = told->throttle_pct,
+        .vcpus_limited = told->vcpus_limited,
+    };
+
+    convergence_engine_init(&engine, FIRST_NS);
+    sample = fixture_sample(&engine, SECOND_NS, 100, 64);
+    sample.bulk_pass = told->bulk_pass;
+    engine.model.drain_bytes_per_s = 64.2e6;
+    engine.model.last_dirty_bytes_per_s = 123.4e6;
+    engine.model.device_bytes_per_s = told->device_mb_per_s * BYTES_PER_MB;
+    engine.limit.level_bytes_per_s = 12.5e6;
+    convergence_explain(&engine, &params, &sample, &decision);
+    g_assert_nonnull(strstr(decision.reason, "dirties 123.4 MB/s"));
+    g_assert_nonnull(strstr(decision.reason, "drains 64.2 MB/s"));
+    g_assert_nonnull(strstr(decision.reason, "500.0 MB remain"));
+    for (unsigned i = 0; i < 3 && told->words[i]; i++) {
+        g_test_message("%s", decision.reason);
+        g_assert_nonnull(strstr(decision.reason, told->words[i]));
+    }
+    /* Nothing was cut off. */
+    g_assert_cmpuint(strlen(decision.reason), <,
+                     CONVERGENCE_REASON_MAX_BYTES - 1);
+}
+
+static void test_longest_reason_fits(void)
+{
+    ConvergenceParams params = fixture_params("predictive");
+    ConvergenceDecision decision = { .phase = CONVERGENCE_PHASE_STUCK };
+    ConvergenceSample sample = { .remaining_bytes = 64 * TIB };
+    ConvergenceEngine engine;
+
+    convergence_engine_init(&engine, FIRST_NS);
+    engine.model.last_dirty_bytes_per_s = 1e14;
+    engine.model.drain_bytes_per_s = 125e9;
+    engine.model.device_bytes_per_s = 125e9;
+    convergence_explain(&engine, &params, &sample, &decision);
+    g_assert_cmpuint(strlen(decision.reason), <,
+                     CONVERGENCE_REASON_MAX_BYTES - 1);
+}
+
+/* The trace, into buffers of each size: cut where it must be, never beyond. */
+static void test_trace_fits_any_buffer(void)
+{
+    ConvergenceVcpu vcpus[2] = {
+        { .id = 3, .dirtied_bytes = 4096, .limit_bytes_per_s = 77 },
+        { .id = 5, .dirtied_bytes = 8192, .limit_bytes_per_s = 88 },
+    };
+    ConvergenceParams params = fixture_params("dirty-limit");
+    ConvergenceDecision decision = {
+        .phase = CONVERGENCE_PHASE_CONVERGING,
+        .vcpus_limited = true,
+        .next_sync_ns = 250000000,
+    };
+    ConvergenceSample sample = {
+        .now_ns = FIRST_NS, .interval_ns = 999, .touched_bytes = 31337,
+        .vcpus = vcpus, .n_vcpus = 2, .valid = true,
+    };
+    char whole[2048], text[2048];
+    size_t size = convergence_format_sample(&sample, &params, whole,
+                                            sizeof(whole));
+
+    g_assert_cmpuint(size, ==, strlen(whole));
+    g_assert_nonnull(strstr(whole, "policy=dirty-limit "));
+    g_assert_nonnull(strstr(whole, " interval_ns=999 "));
+    g_assert_nonnull(strstr(whole, " touched=31337 "));
+    g_assert_nonnull(strstr(whole, " valid=1 v=3:4096 v=5:8192"));
+    for (size_t i = 1; i <= size; i++) {
+        memset(text, '#', sizeof(text));
+        g_assert_cmpuint(convergence_format_sample(&sample, &params, text, i),
+                         ==, size);
+        g_assert_cmpuint(strlen(text), ==, i - 1);
+        g_assert_cmpint(strncmp(text, whole, i - 1), ==, 0);
+        g_assert_cmpint(text[i], ==, '#');
+    }
+    g_assert_cmpuint(convergence_format_sample(&sample, &params, NULL, 0), ==,
+                     size);
+    convergence_format_decision(&decision, &sample, text, sizeof(text));
+    g_assert_nonnull(strstr(text, "phase=converging "));
+    g_assert_nonnull(strstr(text, " next_sync_ns=250000000 "));
+    g_assert_nonnull(strstr(text, " l=3:77 l=5:88"));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(table); i++) {
+        g_autofree char *path = g_strdup_printf("/convergence/reason/%s",
+                                                table[i].claim);
+
+        g_test_add_data_func(path, &table[i], test_reason);
+    }
+    g_test_add_func("/convergence/reason/longest", test_longest_reason_fits);
+    g_test_add_func("/convergence/reason/trace", test_trace_fits_any_buffer);
+    return g_test_run();
+}
