@@ -29,13 +29,14 @@ die()
     exit 1
 }
 
-# Two makes at once in one build directory would unpack, lay in and compile
-# over each other. Descriptor 9 is inherited by what we start, so the lock
-# lasts until the last child is gone, whatever kills the script.
+# Two runs at once would unpack, lay in and compile over each other. $1 names
+# what is locked (default: the fetched and the laid-in tree). Descriptor 9 is
+# inherited by what we start, so the lock lasts until the last child is gone,
+# whatever kills the script.
 lock_build()
 {
     mkdir -p "$build" || die "cannot create $build"
-    exec 9>"$build/.lock" || die "cannot write in $build"
+    exec 9>"$build/.lock-${1:-tree}" || die "cannot write in $build"
     if ! flock -n 9; then
         say "waiting for another run in $build"
         flock 9
