@@ -160,6 +160,9 @@ int main(int argc, char **argv)
             return 1;
         }
     }
+    printf("trying whether a guest comes up on KVM, which takes some "
+           "seconds\n");
+    fflush(stdout);
     stock = (MigrateSpec) {
         .qemu = peer, .label = "stock", .accel = accel_choose(qemus, &why),
         .load = LOAD, .mem_mib = MEM_MIB, .smp = SMP,

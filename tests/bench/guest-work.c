@@ -108,20 +108,21 @@ gboolean guest_work_wait_ready(GuestWork *work, int timeout_ms,
     return in_time;
 }
 
-gboolean guest_work_wait_destination(GuestWork *work, unsigned count,
+unsigned guest_work_wait_destination(GuestWork *work, unsigned count,
                                      int timeout_ms)
 {
     gint64 deadline_us = g_get_monotonic_time() + timeout_ms * 1000LL;
-    gboolean in_time = TRUE, enough;
+    gboolean in_time = TRUE;
+    unsigned seen;
 
     g_mutex_lock(&work->lock);
     while (work->nr_reports[DESTINATION] < count && in_time) {
         in_time = g_cond_wait_until(&work->changed, &work->lock,
                                     deadline_us);
     }
-    enough = work->nr_reports[DESTINATION] >= count;
+    seen = work->nr_reports[DESTINATION];
     g_mutex_unlock(&work->lock);
-    return enough;
+    return seen;
 }
 
 /* When a report was written, on the host's clock */

@@ -42,8 +42,8 @@ void guest_work_line(void *opaque, const char *vm_name, const char *line,
 gboolean guest_work_wait_ready(GuestWork *work, int timeout_ms,
                                GError **errp);
 
-/* Until the destination has reported @count times; FALSE if it did not */
-gboolean guest_work_wait_destination(GuestWork *work, unsigned count,
+/* Until the destination has reported @count times; returns how often it did */
+unsigned guest_work_wait_destination(GuestWork *work, unsigned count,
                                      int timeout_ms);
 
 /*

@@ -193,6 +193,33 @@ static void follow(MigratePair *pair, const MigrateSpec *spec,
     }
 }
 
+/*
+ * "completed" is QEMU's word; the guest's reports from the other side are
+ * the proof.  What is known beside goes into the reason, since the console
+ * alone cannot tell a guest that hangs from a console that does.
+ */
+static void check_arrival(MigratePair *pair, MigrateResult *result)
+{
+    unsigned seen = guest_work_wait_destination(pair->work, ARRIVAL_REPORTS,
+                                                ARRIVAL_TIMEOUT_MS);
+    JsonObject *status;
+    g_autofree char *why = NULL;
+
+    if (seen >= ARRIVAL_REPORTS) {
+        return;
+    }
+    status = qmp_query(vm_qmp(pair->destination), "query-status", NULL);
+    why = g_strdup_printf(
+        "QEMU says completed, but the guest sent %u reports from the "
+        "destination in %d s, where QEMU's status is '%s'", seen,
+        ARRIVAL_TIMEOUT_MS / 1000,
+        status ? migrate_info_status(status) : "gone");
+    if (status) {
+        json_object_unref(status);
+    }
+    fail(result, why);
+}
+
 static void take_account(MigratePair *pair, MigrateResult *result,
                          gint64 base_us, gint64 start_us)
 {
@@ -240,11 +267,8 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
         return NULL;
     }
     follow(&pair, spec, result, start_us);
-    if (result->outcome == MIGRATE_COMPLETED &&
-        !guest_work_wait_destination(pair.work, ARRIVAL_REPORTS,
-                                     ARRIVAL_TIMEOUT_MS)) {
-        fail(result, "QEMU says completed, and the guest does not go on "
-                     "at the destination");
+    if (result->outcome == MIGRATE_COMPLETED) {
+        check_arrival(&pair, result);
     }
     take_account(&pair, result, base_us, start_us);
     migrate_pair_clear(&pair);
