@@ -162,9 +162,21 @@ static void sample_vcpus(int64_t interval_ns)
     convergence.n_vcpus = n;
 }
 
+static ConvergenceProgress make_progress(void)
+{
+    return (ConvergenceProgress) {
+        .now_ns = now_ns(),
+        .passes = convergence.passes,
+        .sent_bytes = ram_counters.transferred,
+        .ram_bytes = ram_bytes_total(),
+        .remaining_bytes = ram_bytes_remaining(),
+    };
+}
+
 void convergence_start(MigrationState *s)
 {
     int64_t now = now_ns();
+    ConvergenceProgress progress;
     uint64_t remaining_bytes = ram_bytes_remaining();
 
     qemu_mutex_lock_iothread();
@@ -187,6 +199,9 @@ void convergence_start(MigrationState *s)
     }
     sample_vcpus(0);
     take_base(now, remaining_bytes);
+    progress = make_progress();
+    convergence_engine_deadline(&convergence.engine, &convergence.params,
+                                &progress);
     qatomic_set(&convergence.next_sync_ns,
                 now + convergence.params.sync_period_ms * SCALE_MS);
     qemu_mutex_unlock(&convergence.lock);
@@ -387,17 +402,6 @@ void convergence_sync_end(void)
         qatomic_set(&convergence.next_sync_ns,
                     sample.now_ns + decision->next_sync_ns);
     }
-}
-
-static ConvergenceProgress make_progress(void)
-{
-    return (ConvergenceProgress) {
-        .now_ns = now_ns(),
-        .passes = convergence.passes,
-        .sent_bytes = ram_counters.transferred,
-        .ram_bytes = ram_bytes_total(),
-        .remaining_bytes = ram_bytes_remaining(),
-    };
 }
 
 static void abort_migration(MigrationState *s, const char *why)
