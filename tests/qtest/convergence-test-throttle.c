@@ -1,0 +1,94 @@
+/*
+ * Convergence tests: the throttle by hand, beside a migration's
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "convergence-vm.h"
+
+static QDict *try_throttle(QTestState *vm, int64_t pct)
+{
+    return qtest_qmp(vm, "{'execute': 'set-cpu-throttle', 'arguments':"
+                     " {'percentage': %" PRId64 "}}", pct);
+}
+
+static void throttle(QTestState *vm, int64_t pct)
+{
+    QDict *rsp = try_throttle(vm, pct);
+
+    g_assert_true(qdict_haskey(rsp, "return"));
+    qobject_unref(rsp);
+    g_assert_cmpint(vm_throttle_pct(vm), ==, pct);
+}
+
+static void test_by_hand(void)
+{
+    GuestLoad load = LOAD_FLAT_OUT(4);
+    QTestState *vm = vm_start(load, "");
+    double full, slow;
+    g_autofree char *answer = NULL;
+
+    vm_wait_guest_up(vm);
+    g_assert_cmpint(vm_throttle_pct(vm), ==, 0);
+    vm_assert_hmp_has(vm, "info cpu_throttle", "vcpu[0]: throttle 0 %");
+    full = vm_bytes_per_s(vm);
+
+    throttle(vm, 95);
+    slow = vm_bytes_per_s(vm);
+    g_test_message("%.0f MB/s, throttled %.0f MB/s", full / 1e6, slow / 1e6);
+    g_assert_cmpfloat(slow, <, full / 3);
+    g_assert_cmpfloat(slow, >, 0);
+    vm_assert_hmp_has(vm, "info cpu_throttle", "vcpu[0]: throttle 95 %");
+
+    vm_assert_error(try_throttle(vm, 100), "100", "0 to 99", NULL);
+    vm_assert_error(try_throttle(vm, -1), "-1", "0 to 99", NULL);
+    g_assert_cmpint(vm_throttle_pct(vm), ==, 95);
+    vm_assert_hmp_has(vm, "set_cpu_throttle 100", "0 to 99");
+
+    answer = qtest_hmp(vm, "set_cpu_throttle 0");
+    g_assert_cmpstr(answer, ==, "");
+    g_assert_cmpint(vm_throttle_pct(vm), ==, 0);
+    g_assert_cmpfloat(vm_bytes_per_s(vm), >, slow * 2);
+    vm_assert_memory_whole(vm, load);
+    vm_assert_guest_works(vm);
+    qtest_quit(vm);
+}
+
+static void test_floor_beneath_a_migration(void)
+{
+    g_autoptr(Pair) pair = pair_start(LOAD_FLAT_OUT(8), "", "");
+    bool higher = false;
+
+    vm_capability(pair->from, "auto-converge", true);
+    vm_set(pair->from, "'max-bandwidth': 33554432, 'dirty-sync-period': 100,"
+           " 'cpu-throttle-initial': 20, 'cpu-throttle-increment': 25,"
+           " 'max-cpu-throttle': 70, 'downtime-limit': 1");
+    throttle(pair->from, 50);
+    pair_migrate(pair);
+    vm_wait_status(pair->from, "active");
+    for (int i = 0; i < VM_PATIENCE_S * 50 && !higher; i++) {
+        g_autoptr(MigrationView) view = view_take(pair->from);
+
+        g_assert_true(view_is(view, "active"));
+        g_assert_true(view->throttle_pct == 50 || view->throttle_pct == 70);
+        higher = view->throttle_pct == 70;
+        g_usleep(20 * 1000);
+    }
+    g_assert_true(higher);
+    pair_cancel(pair);
+    pair_bury_destination(pair);
+    /* What the user asked for stays; what the migration did is gone. */
+    g_assert_cmpint(vm_throttle_pct(pair->from), ==, 50);
+    throttle(pair->from, 0);
+    vm_assert_guest_works(pair->from);
+}
+
+void convergence_add_throttle_tests(void)
+{
+    qtest_add_func("/convergence/throttle/by-hand", test_by_hand);
+    qtest_add_func("/convergence/throttle/floor",
+                   test_floor_beneath_a_migration);
+}

@@ -1,0 +1,126 @@
+/*
+ * Convergence tests: guests that write, and migrations between real QEMUs
+ *
+ * The guest is a boot sector that increments a word in each of its pages, round
+ * and round, and counts the pages it has been to.  So its memory tells at any
+ * time whether it is whole: the count says what each word has to be.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TESTS_QTEST_CONVERGENCE_VM_H
+#define TESTS_QTEST_CONVERGENCE_VM_H
+
+#include "libqtest.h"
+#include "qapi/qmp/qdict.h"
+#include "qapi/qmp/qlist.h"
+
+#define VM_PAGE_BYTES           4096
+#define VM_RAM_BYTES            (64 * 1024 * 1024)
+#define VM_PAGES_OF(mb)         ((mb) * 256)
+
+/* Nothing here takes nearly as long, on however busy a host. */
+#define VM_PATIENCE_S           60
+
+typedef struct GuestLoad {
+    uint32_t pages;             /* that it writes, from 1 MB upwards */
+    uint32_t spin;              /* turns of an empty loop before each page */
+} GuestLoad;
+
+/* Some hundreds of MB/s and more, whatever the host. */
+#define LOAD_FLAT_OUT(mb)       ((GuestLoad) { VM_PAGES_OF(mb), 0 })
+/* Next to nothing: a few MB/s at most. */
+#define LOAD_LIGHT(mb)          ((GuestLoad) { VM_PAGES_OF(mb), 2000000 })
+
+/* Where the tests keep disks and sockets; for main(). */
+void vm_setup(void);
+void vm_teardown(void);
+const char *vm_dir(void);
+
+/**
+ * vm_start: a QEMU under test, the guest not necessarily up yet
+ * @load: what the guest does; must be the same on both sides of a migration
+ * @args: more of the command line
+ */
+QTestState *vm_start(GuestLoad load, const char *args);
+
+/* Guest */
+void vm_wait_guest_up(QTestState *vm);
+uint64_t vm_pages_written(QTestState *vm);
+void vm_assert_guest_works(QTestState *vm);
+double vm_bytes_per_s(QTestState *vm);
+/* Have a guest that is up write at about that rate. */
+void vm_pace(QTestState *vm, double bytes_per_s);
+void vm_set_spin(QTestState *vm, uint32_t spin);
+/* Stops the guest, and starts it again if it was running. */
+void vm_assert_memory_whole(QTestState *vm, GuestLoad load);
+
+/* QMP */
+QDict *vm_query(QTestState *vm, const char *command);
+void vm_assert_error(QDict *rsp, const char *first, ...)
+    G_GNUC_NULL_TERMINATED;
+void vm_set(QTestState *vm, const char *arguments, ...) G_GNUC_PRINTF(2, 3);
+QDict *vm_try_set(QTestState *vm, const char *arguments, ...)
+    G_GNUC_PRINTF(2, 3);
+void vm_capability(QTestState *vm, const char *name, bool on);
+void vm_assert_hmp_has(QTestState *vm, const char *command, const char *text);
+/* The percentage that query-cpu-throttle shows for vCPU 0. */
+int64_t vm_throttle_pct(QTestState *vm);
+
+/* What query-migrate says; view_free() it. */
+typedef struct MigrationView {
+    QDict *all;
+    const char *status;         /* "none" before the first migration */
+    int64_t throttle_pct;       /* 0 if there is none */
+    QDict *convergence;         /* NULL if there is none */
+    const char *state;          /* "" without convergence */
+    int64_t limit_ms;           /* downtime limit in force, -1: not shown */
+    int64_t passes;
+    QDict *ram;                 /* NULL if there is none */
+} MigrationView;
+
+MigrationView *view_take(QTestState *vm);
+void view_free(MigrationView *view);
+bool view_is(const MigrationView *view, const char *status);
+/* The migration is over, for better or worse. */
+bool view_is_over(const MigrationView *view);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MigrationView, view_free)
+
+/* Source and destination of one migration. */
+typedef struct Pair {
+    QTestState *from;
+    QTestState *to;
+    GuestLoad load;
+    char *uri;
+} Pair;
+
+/**
+ * pair_start: two QEMUs, the guest of the first one up
+ */
+Pair *pair_start(GuestLoad load, const char *from_args, const char *to_args);
+void pair_free(Pair *pair);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Pair, pair_free)
+
+void pair_start_destination(Pair *pair, const char *args);
+/* The destination process ends. */
+void pair_lose_destination(Pair *pair);
+/* Having failed to load, it ends by itself. */
+void pair_bury_destination(Pair *pair);
+void pair_migrate(Pair *pair);
+void pair_cancel(Pair *pair);
+void vm_wait_status(QTestState *vm, const char *status);
+/* Completed, the guest at work on the other side, and its memory whole. */
+void pair_assert_arrived(Pair *pair);
+
+/* The tests, file by file. */
+void convergence_add_params_tests(void);
+void convergence_add_throttle_tests(void);
+void convergence_add_step_tests(void);
+void convergence_add_stop_tests(void);
+void convergence_add_limit_tests(void);
+void convergence_add_ram_tests(void);
+void convergence_add_peer_tests(void);
+
+#endif /* TESTS_QTEST_CONVERGENCE_VM_H */
