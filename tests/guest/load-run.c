@@ -67,7 +67,7 @@ typedef struct Worker {
     volatile uint64_t *memory;
     uint64_t last_look_ns;
     uint64_t cursor;            /* next page in a walk */
-    uint64_t generation;        /* of the walk; what is written */
+    uint64_t generation;        /* of the walk, from 1; what is written */
     uint64_t random;
     int pipe_fd[2];
 } Worker;
@@ -212,6 +212,16 @@ static void check_stamp(Worker *w, uint64_t page, uint64_t want)
     }
 }
 
+/* Each word changes, so that no compression finds an old one. */
+static void write_page(Worker *w, uint64_t page)
+{
+    volatile uint64_t *at = page_at(w, page);
+
+    for (unsigned i = 0; i < WORDS_PER_PAGE; i++) {
+        at[i] += w->generation;
+    }
+}
+
 static void write_pages(Worker *w, uint64_t pages, unsigned count)
 {
     const Load *load = &w->load;
@@ -225,6 +235,9 @@ static void write_pages(Worker *w, uint64_t pages, unsigned count)
             check_stamp(w, page, w->generation - 1);
             write_stamp(w, page, w->generation);
             continue;
+        case LOAD_TOUCH:
+            *page_at(w, next_in_walk(w, pages)) += 1;
+            continue;
         case LOAD_RAND:
             page = random_below(w, pages);
             break;
@@ -237,7 +250,7 @@ static void write_pages(Worker *w, uint64_t pages, unsigned count)
             page = next_in_walk(w, pages);
             break;
         }
-        *page_at(w, page) += 1;
+        write_page(w, page);
     }
 }
 

@@ -83,6 +83,7 @@ static const LoadKind kinds[] = {
     { "syscall", LOAD_SYSCALL, { }, NULL },
     { "read", LOAD_READ, { MIB }, fill_reader },
     { "write", LOAD_WRITE, { MIB, MBPS }, fill_writer },
+    { "touch", LOAD_TOUCH, { MIB, MBPS }, fill_writer },
     { "rand", LOAD_RAND, { MIB, MBPS }, fill_writer },
     { "verify", LOAD_VERIFY, { MIB, MBPS }, fill_writer },
     { "burst", LOAD_WRITE,

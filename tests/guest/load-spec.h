@@ -25,6 +25,7 @@ typedef enum LoadWork {
     LOAD_READ,
     /* All below write. */
     LOAD_WRITE,
+    LOAD_TOUCH,
     LOAD_RAND,
     LOAD_HOT,
     LOAD_VERIFY,
