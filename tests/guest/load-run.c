@@ -67,7 +67,7 @@ typedef struct Worker {
     volatile uint64_t *memory;
     uint64_t last_look_ns;
     uint64_t cursor;            /* next page in a walk */
-    uint64_t generation;        /* of the walk, from 1; what is written */
+    uint64_t generation;        /* of the walk; what is written */
     uint64_t random;
     int pipe_fd[2];
 } Worker;
@@ -218,7 +218,7 @@ static void write_page(Worker *w, uint64_t page)
     volatile uint64_t *at = page_at(w, page);
 
     for (unsigned i = 0; i < WORDS_PER_PAGE; i++) {
-        at[i] += w->generation;
+        at[i] += w->generation + 1;
     }
 }
 
