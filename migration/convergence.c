@@ -81,6 +81,9 @@ static struct {
     ConvergencePhase phase;     /* last reported */
     char reason[CONVERGENCE_REASON_MAX_BYTES];
     uint64_t passes;
+    /* Migration thread: whether anything was sent since the last pass. */
+    bool pass_sent;
+    uint64_t pass_remaining_bytes;
     int progress_pct;
     SampleBase base;
     int64_t sync_begin_ns;
@@ -187,6 +190,8 @@ void convergence_start(MigrationState *s)
     convergence.phase = CONVERGENCE_PHASE_OFF;
     convergence.reason[0] = '\0';
     convergence.passes = 0;
+    convergence.pass_sent = false;
+    convergence.pass_remaining_bytes = remaining_bytes;
     convergence.progress_pct = 0;
     convergence.bulk_remaining_bytes = remaining_bytes;
     convergence.max_vcpus = MACHINE(qdev_get_machine())->smp.max_cpus;
@@ -244,9 +249,28 @@ bool convergence_sync_due(void)
            now_ns() >= qatomic_read(&convergence.next_sync_ns);
 }
 
+/* What remains only rises in a sync; below its last value, pages were sent. */
+static void notice_sent(uint64_t remaining_bytes)
+{
+    if (remaining_bytes < convergence.pass_remaining_bytes) {
+        convergence.pass_sent = true;
+    }
+    convergence.pass_remaining_bytes = remaining_bytes;
+}
+
+/*
+ * The search comes to the end of RAM twice for each round of pages: once in
+ * vain, when the last one has been sent, and after the sync once more, from
+ * where that one was.  It is a pass only if something was sent on the way.
+ */
 void convergence_pass_done(void)
 {
-    if (qatomic_read(&convergence.running)) {
+    if (!qatomic_read(&convergence.running)) {
+        return;
+    }
+    notice_sent(ram_bytes_remaining());
+    if (convergence.pass_sent) {
+        convergence.pass_sent = false;
         qatomic_set(&convergence.passes, convergence.passes + 1);
     }
 }
@@ -255,6 +279,7 @@ void convergence_sync_begin(void)
 {
     convergence.sync_begin_ns = now_ns();
     convergence.sync_begin_remaining_bytes = ram_bytes_remaining();
+    notice_sent(convergence.sync_begin_remaining_bytes);
 }
 
 static ConvergenceSample make_sample(MigrationState *s)
@@ -380,6 +405,7 @@ void convergence_sync_end(void)
     const ConvergenceDecision *decision;
     ConvergenceSample sample;
 
+    convergence.pass_remaining_bytes = ram_bytes_remaining();
     if (!qatomic_read(&convergence.running) ||
         !qatomic_read(&convergence.may_slow)) {
         return;
