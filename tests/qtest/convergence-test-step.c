@@ -195,6 +195,37 @@ static void test_gone_before_the_switchover(void)
     assert_throttle_is_gone(pair->from);
 }
 
+/* One policy takes over from another, and nothing of the first one stays. */
+static void test_policy_changes_while_running(void)
+{
+    g_autoptr(Pair) pair = pair_start(LOAD_FLAT_OUT(8), "", "");
+    bool limited = false;
+
+    set_up_step(pair->from, 1);
+    pair_migrate(pair);
+    watch_it_rise(pair->from);
+    vm_set(pair->from, "'convergence-policy': 'dirty-limit',"
+           " 'vcpu-dirty-limit': 30");
+    for (int i = 0; i < VM_PATIENCE_S * 50 && !limited; i++) {
+        g_autoptr(MigrationView) view = view_take(pair->from);
+        QList *vcpus = qdict_get_qlist(view->convergence, "vcpus");
+        QDict *vcpu = qobject_to(QDict, qlist_peek(vcpus));
+
+        g_assert_cmpstr(view->status, ==, "active");
+        limited = qdict_get_int(vcpu, "dirty-limit") == 30 * 1000 * 1000;
+        if (limited) {
+            g_assert_cmpstr(qdict_get_str(view->convergence, "policy"), ==,
+                            "dirty-limit");
+            g_assert_cmpint(view->throttle_pct, ==, 0);
+        }
+        g_usleep(20 * 1000);
+    }
+    g_assert_true(limited);
+    vm_assert_guest_works(pair->from);
+    vm_set(pair->from, "'vcpu-dirty-limit': 1, 'downtime-limit': 100");
+    pair_assert_arrived(pair);
+}
+
 static void test_needless_throttle_never_comes(void)
 {
     g_autoptr(Pair) pair = pair_start(LOAD_LIGHT(16), "", "");
@@ -310,6 +341,8 @@ void convergence_add_step_tests(void)
                    test_completes_when_throttle_suffices);
     qtest_add_func("/convergence/step/pause-before-switchover",
                    test_gone_before_the_switchover);
+    qtest_add_func("/convergence/step/change-of-policy",
+                   test_policy_changes_while_running);
     qtest_add_func("/convergence/step/light-guest",
                    test_needless_throttle_never_comes);
     qtest_add_func("/convergence/step/events",

@@ -44,6 +44,20 @@ static void assert_given_up(Pair *pair, double before, const char *condition)
     pair_bury_destination(pair);
 }
 
+static void assert_last_event_is(QTestState *vm, const char *state)
+{
+    g_autofree char *last = NULL;
+    QDict *event;
+
+    while ((event = qtest_qmp_event_ref(vm, "MIGRATION_CONVERGENCE"))) {
+        g_free(last);
+        last = g_strdup(qdict_get_str(qdict_get_qdict(event, "data"),
+                                      "state"));
+        qobject_unref(event);
+    }
+    g_assert_cmpstr(last, ==, state);
+}
+
 static void test_abort(const void *opaque)
 {
     const char *policy = opaque;
@@ -59,6 +73,7 @@ static void test_abort(const void *opaque)
     }
     pair_migrate(pair);
     assert_given_up(pair, before, "convergence-timeout of 1 s ran out");
+    assert_last_event_is(pair->from, "timed-out");
 
     /* It can be tried again. */
     pair_start_destination(pair, "");
@@ -114,6 +129,20 @@ static bool allow_postcopy(Pair *pair)
     return true;
 }
 
+static void wait_throttled(QTestState *vm)
+{
+    for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
+        g_autoptr(MigrationView) view = view_take(vm);
+
+        g_assert_false(view_is_over(view));
+        if (view->throttle_pct) {
+            return;
+        }
+        g_usleep(20 * 1000);
+    }
+    g_error("no throttle within %d s", VM_PATIENCE_S);
+}
+
 static void test_postcopy(void)
 {
     g_autoptr(Pair) pair = pair_start(LOAD, "", "");
@@ -126,8 +155,11 @@ static void test_postcopy(void)
     }
     set_up(pair->from, "postcopy");
     vm_capability(pair->from, "events", true);
-    vm_set(pair->from, "'convergence-timeout': 1");
+    vm_capability(pair->from, "auto-converge", true);
+    vm_set(pair->from, "'dirty-sync-period': 100, 'downtime-limit': 1");
     pair_migrate(pair);
+    wait_throttled(pair->from);
+    vm_set(pair->from, "'convergence-timeout': 1");
     while (!postcopy) {
         QDict *event = qtest_qmp_eventwait_ref(pair->from, "MIGRATION");
         const char *status = qdict_get_str(qdict_get_qdict(event, "data"),
@@ -138,6 +170,7 @@ static void test_postcopy(void)
         postcopy = g_str_equal(status, "postcopy-active");
         qobject_unref(event);
     }
+    g_assert_cmpint(vm_throttle_pct(pair->from), ==, 0);
     pair_assert_arrived(pair);
 }
 

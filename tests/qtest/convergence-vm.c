@@ -69,13 +69,7 @@ static const uint8_t guest_code[512] = {
 static char *dir;
 static unsigned n_uris;
 
-void vm_setup(void)
-{
-    dir = g_dir_make_tmp("converge-test-XXXXXX", NULL);
-    g_assert_nonnull(dir);
-}
-
-void vm_teardown(void)
+static void remove_dir(void *unused)
 {
     GDir *d = g_dir_open(dir, 0, NULL);
     const char *name;
@@ -87,6 +81,19 @@ void vm_teardown(void)
     }
     g_dir_close(d);
     g_rmdir(dir);
+}
+
+void vm_setup(void)
+{
+    dir = g_dir_make_tmp("converge-test-XXXXXX", NULL);
+    g_assert_nonnull(dir);
+    qtest_add_abrt_handler(remove_dir, dir);
+}
+
+void vm_teardown(void)
+{
+    qtest_remove_abrt_handler(dir);
+    remove_dir(NULL);
     g_free(dir);
 }
 
