@@ -1,0 +1,35 @@
+/*
+ * Following a migration to its end
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ */
+
+#ifndef CONVERGECTL_FOLLOW_H
+#define CONVERGECTL_FOLLOW_H
+
+#include "exit-status.h"
+#include "qmp.h"
+#include "recording.h"
+
+typedef enum FollowOutput {
+    FOLLOW_AUTO,            /* a block on a terminal, else lines */
+    FOLLOW_PLAIN,
+    FOLLOW_JSON,
+    FOLLOW_SILENT,          /* the recording is all the output there is */
+} FollowOutput;
+
+typedef struct FollowOptions {
+    const char *title;
+    FollowOutput output;
+    int interval_ms;
+    gboolean owner;         /* we started it: an interrupt offers to cancel */
+    int wait_s;             /* for one to begin; 0: do not, < 0: for ever */
+    Recording *recording;   /* NULL: none */
+} FollowOptions;
+
+/* Never returns without having said, on stdout or stderr, what came of it */
+ExitStatus follow(QmpClient *qmp, const FollowOptions *options);
+
+#endif

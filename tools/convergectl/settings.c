@@ -1,0 +1,366 @@
+/*
+ * What a migration is set to before it starts
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ */
+
+#include "settings.h"
+
+#include "connection.h"
+#include "format.h"
+
+#include <string.h>
+
+#define SETTINGS_ERROR G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE
+
+typedef enum Known { KNOWN_PARAMETER, KNOWN_CAPABILITY } Known;
+
+struct Settings {
+    char *policy;               /* NULL: auto where it is known */
+    JsonObject *parameters;     /* by their QMP names */
+    GPtrArray *options;         /* the option of each, to name it in errors */
+    JsonObject *capabilities;   /* name: boolean; for both sides */
+    JsonObject *implied;        /* those that only the source needs */
+};
+
+static const SettingsOption options[] = {
+    { "policy", NULL, "POLICY",
+      "auto (default), step, predictive, dirty-limit, off, keep" },
+    { "timeout", "convergence-timeout", "S",
+      "after so long --timeout-action is taken" },
+    { "timeout-action", "convergence-timeout-action", "ACTION",
+      "downtime, stop, postcopy, abort" },
+    { "downtime", "downtime-limit", "MS", "longest downtime aimed at" },
+    { "max-downtime", "convergence-max-downtime", "MS",
+      "what a timeout may let the downtime grow to" },
+    { "max-iterations", "convergence-max-iterations", "PASSES",
+      "after so many --timeout-action is taken" },
+    { "max-transfer", "convergence-max-transfer", "PCT",
+      "as above, of guest RAM sent" },
+    { "bandwidth", "max-bandwidth", "RATE",
+      "what the migration may take of the link: MB/s, or 10Gbit" },
+    { "max-throttle", "max-cpu-throttle", "PCT", "slow vCPUs at most so much" },
+    { "vcpu-dirty-limit", "vcpu-dirty-limit", "MB/s",
+      "what each vCPU may dirty" },
+    { "sync-period", "dirty-sync-period", "MS",
+      "between two looks at the dirty pages" },
+    { "set", NULL, "NAME=VALUE", "any other migration parameter" },
+    { "capability", NULL, "NAME=on|off", "any migration capability" },
+    { NULL }
+};
+
+const SettingsOption *settings_options(void)
+{
+    return options;
+}
+
+Settings *settings_new(void)
+{
+    Settings *settings = g_new0(Settings, 1);
+
+    settings->parameters = json_object_new();
+    settings->capabilities = json_object_new();
+    settings->implied = json_object_new();
+    settings->options = g_ptr_array_new();
+    return settings;
+}
+
+void settings_free(Settings *settings)
+{
+    if (settings) {
+        g_free(settings->policy);
+        json_object_unref(settings->parameters);
+        json_object_unref(settings->capabilities);
+        json_object_unref(settings->implied);
+        g_ptr_array_unref(settings->options);
+        g_free(settings);
+    }
+}
+
+/* What reads as a number or a boolean is one */
+static void set_value(JsonObject *object, const char *name, const char *value)
+{
+    gint64 number;
+
+    if (g_ascii_string_to_signed(value, 10, G_MININT64, G_MAXINT64, &number,
+                                 NULL)) {
+        json_object_set_int_member(object, name, number);
+    } else if (g_str_equal(value, "true") || g_str_equal(value, "on")) {
+        json_object_set_boolean_member(object, name, TRUE);
+    } else if (g_str_equal(value, "false") || g_str_equal(value, "off")) {
+        json_object_set_boolean_member(object, name, FALSE);
+    } else {
+        json_object_set_string_member(object, name, value);
+    }
+}
+
+static gboolean add_pair(JsonObject *object, const char *option,
+                         const char *pair, GError **errp)
+{
+    g_auto(GStrv) parts = g_strsplit(pair, "=", 2);
+
+    if (g_strv_length(parts) != 2 || !*parts[0] || !*parts[1]) {
+        g_set_error(errp, SETTINGS_ERROR, "--%s %s: is not NAME=VALUE",
+                    option, pair);
+        return FALSE;
+    }
+    set_value(object, parts[0], parts[1]);
+    return TRUE;
+}
+
+static gboolean add_policy(Settings *settings, const char *policy,
+                           GError **errp)
+{
+    static const char *const policies[] = {
+        "auto", "step", "predictive", "dirty-limit", "off", "keep", NULL
+    };
+
+    if (!g_strv_contains(policies, policy)) {
+        g_set_error(errp, SETTINGS_ERROR, "--policy %s: there are auto, "
+                    "step, predictive, dirty-limit, off and keep", policy);
+        return FALSE;
+    }
+    g_free(settings->policy);
+    settings->policy = g_strdup(policy);
+    return TRUE;
+}
+
+static gboolean add_bandwidth(Settings *settings, const char *value,
+                              GError **errp)
+{
+    guint64 bytes_per_s;
+
+    if (!parse_rate(value, &bytes_per_s)) {
+        g_set_error(errp, SETTINGS_ERROR, "--bandwidth %s: is no rate; write "
+                    "64 (MB/s), 500M (bytes/s) or 10Gbit", value);
+        return FALSE;
+    }
+    json_object_set_int_member(settings->parameters, "max-bandwidth",
+                               bytes_per_s);
+    return TRUE;
+}
+
+static gboolean add_parameter(Settings *settings, const SettingsOption *o,
+                              const char *value, GError **errp)
+{
+    gint64 number;
+
+    if (g_str_equal(o->option, "timeout-action")) {
+        json_object_set_string_member(settings->parameters, o->parameter,
+                                      value);
+        if (g_str_equal(value, "postcopy")) {
+            json_object_set_boolean_member(settings->capabilities,
+                                           "postcopy-ram", TRUE);
+        }
+        return TRUE;
+    }
+    if (!g_ascii_string_to_signed(value, 10, 0, G_MAXINT64, &number, NULL)) {
+        g_set_error(errp, SETTINGS_ERROR, "--%s %s: is not a whole number of "
+                    "%s, 0 or more", o->option, value, o->unit);
+        return FALSE;
+    }
+    json_object_set_int_member(settings->parameters, o->parameter, number);
+    return TRUE;
+}
+
+gboolean settings_add(Settings *settings, const char *option,
+                      const char *value, GError **errp)
+{
+    const SettingsOption *o = options;
+
+    while (o->option && !g_str_equal(o->option, option)) {
+        o++;
+    }
+    g_return_val_if_fail(o->option, FALSE);
+    if (g_str_equal(option, "policy")) {
+        return add_policy(settings, value, errp);
+    } else if (g_str_equal(option, "set")) {
+        return add_pair(settings->parameters, option, value, errp);
+    } else if (g_str_equal(option, "capability")) {
+        return add_pair(settings->capabilities, option, value, errp);
+    }
+    g_ptr_array_add(settings->options, (void *)o);
+    return g_str_equal(option, "bandwidth")
+           ? add_bandwidth(settings, value, errp)
+           : add_parameter(settings, o, value, errp);
+}
+
+/* The names in the reply of query-migrate-parameters or -capabilities */
+static JsonObject *query_known(QmpClient *qmp, Known known, GError **errp)
+{
+    JsonObject *names;
+    JsonNode *reply;
+
+    if (known == KNOWN_PARAMETER) {
+        return qmp_query(qmp, "query-migrate-parameters", errp);
+    }
+    reply = qmp_execute(qmp, "query-migrate-capabilities", NULL, errp);
+    if (!reply) {
+        return NULL;
+    }
+    names = json_object_new();
+    if (JSON_NODE_HOLDS_ARRAY(reply)) {
+        JsonArray *list = json_node_get_array(reply);
+
+        for (guint i = 0; i < json_array_get_length(list); i++) {
+            JsonNode *item = json_array_get_element(list, i);
+
+            if (JSON_NODE_HOLDS_OBJECT(item)) {
+                json_object_set_boolean_member(names,
+                    json_object_get_string_member_with_default(
+                        json_node_get_object(item), "capability", ""), TRUE);
+            }
+        }
+    }
+    json_node_unref(reply);
+    return names;
+}
+
+static gboolean check_known(Settings *settings, QmpClient *qmp,
+                            JsonObject *known, GError **errp)
+{
+    g_autoptr(GString) missing = g_string_new("");
+    g_autofree char *qemu = NULL;
+
+    for (guint i = 0; i < settings->options->len; i++) {
+        const SettingsOption *o = settings->options->pdata[i];
+
+        if (!json_object_has_member(known, o->parameter)) {
+            g_string_append_printf(missing, "%s'%s' (--%s)",
+                                   missing->len ? ", " : "", o->parameter,
+                                   o->option);
+        }
+    }
+    if (!missing->len) {
+        return TRUE;
+    }
+    qemu = connection_qemu_name(qmp);
+    g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
+                "%s does not know the migration parameter %s: leave it out, "
+                "or use a QEMU with Converge; nothing has been started", qemu,
+                missing->str);
+    return FALSE;
+}
+
+/* Without convergence-policy: what comes closest, or an error */
+static gboolean choose_old_policy(Settings *settings, QmpClient *qmp,
+                                  JsonObject *capabilities, char **note,
+                                  GError **errp)
+{
+    const char *policy = settings->policy ?: "auto";
+    g_autofree char *qemu = connection_qemu_name(qmp);
+
+    if (g_str_equal(policy, "dirty-limit") &&
+        json_object_has_member(capabilities, "dirty-limit")) {
+        json_object_set_boolean_member(settings->implied, "dirty-limit",
+                                       TRUE);
+        return TRUE;
+    }
+    if (g_str_equal(policy, "predictive") ||
+        g_str_equal(policy, "dirty-limit")) {
+        g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
+                    "%s does not know the migration parameter "
+                    "'convergence-policy' (--policy %s): --policy step is "
+                    "what it has; nothing has been started", qemu, policy);
+        return FALSE;
+    }
+    json_object_set_boolean_member(settings->implied, "auto-converge",
+                                   TRUE);
+    *note = g_strdup_printf("%s has no convergence-policy: going on with its "
+                            "auto-converge, which throttles all vCPUs step "
+                            "by step", qemu);
+    return TRUE;
+}
+
+static gboolean choose_policy(Settings *settings, QmpClient *qmp,
+                              JsonObject *known, char **note, GError **errp)
+{
+    const char *policy = settings->policy ?: "auto";
+    JsonObject *capabilities;
+    gboolean ok;
+
+    if (g_str_equal(policy, "keep")) {
+        return TRUE;
+    }
+    if (g_str_equal(policy, "off")) {
+        json_object_set_boolean_member(settings->implied,
+                                       "auto-converge", FALSE);
+        return TRUE;
+    }
+    if (json_object_has_member(known, "convergence-policy")) {
+        json_object_set_string_member(settings->parameters,
+                                      "convergence-policy", policy);
+        json_object_set_boolean_member(settings->implied,
+                                       "auto-converge", TRUE);
+        return TRUE;
+    }
+    capabilities = query_known(qmp, KNOWN_CAPABILITY, errp);
+    if (!capabilities) {
+        return FALSE;
+    }
+    ok = choose_old_policy(settings, qmp, capabilities, note, errp);
+    json_object_unref(capabilities);
+    return ok;
+}
+
+static void append_capabilities(JsonArray *list, JsonObject *capabilities)
+{
+    g_autoptr(GList) names = json_object_get_members(capabilities);
+
+    for (GList *name = names; name; name = name->next) {
+        JsonObject *item = json_object_new();
+
+        json_object_set_string_member(item, "capability", name->data);
+        json_object_set_member(item, "state", json_node_copy(
+            json_object_get_member(capabilities, name->data)));
+        json_array_add_object_element(list, item);
+    }
+}
+
+/* What was asked for comes last, and wins */
+static gboolean send_capabilities(QmpClient *qmp, JsonObject *implied,
+                                  JsonObject *wanted, GError **errp)
+{
+    JsonObject *arguments = json_object_new();
+    JsonArray *list = json_array_new();
+
+    if (implied) {
+        append_capabilities(list, implied);
+    }
+    append_capabilities(list, wanted);
+    json_object_set_array_member(arguments, "capabilities", list);
+    return qmp_run(qmp, "migrate-set-capabilities", arguments, errp);
+}
+
+gboolean settings_apply_destination(Settings *settings, QmpClient *qmp,
+                                    GError **errp)
+{
+    return json_object_get_size(settings->capabilities) == 0 ||
+           send_capabilities(qmp, NULL, settings->capabilities, errp);
+}
+
+gboolean settings_apply(Settings *settings, QmpClient *qmp, char **note,
+                        GError **errp)
+{
+    JsonObject *known = query_known(qmp, KNOWN_PARAMETER, errp);
+    gboolean ok;
+
+    *note = NULL;
+    /* So that the end is heard of even if QEMU leaves right after it */
+    json_object_set_boolean_member(settings->implied, "events", TRUE);
+    ok = known && check_known(settings, qmp, known, errp) &&
+         choose_policy(settings, qmp, known, note, errp) &&
+         send_capabilities(qmp, settings->implied, settings->capabilities,
+                           errp);
+    if (ok && json_object_get_size(settings->parameters)) {
+        ok = qmp_run(qmp, "migrate-set-parameters",
+                     json_object_ref(settings->parameters), errp);
+    }
+    g_clear_pointer(&known, json_object_unref);
+    if (!ok) {
+        g_clear_pointer(note, g_free);
+    }
+    return ok;
+}
