@@ -94,7 +94,7 @@ static void assert_shows(QTestState *vm)
     g_assert_cmpint(qdict_get_int(c, "dirty-rate"), >, 1000 * 1000);
     g_assert_cmpint(qdict_get_int(c, "drain-rate"), >, 1000 * 1000);
     g_assert_cmpint(qdict_get_int(c, "drain-rate"), <,
-                    LINK_BYTES_PER_S * 2);
+                    LINK_BYTES_PER_S * 1.3);
     g_assert_cmpint(view->limit_ms, ==, 1);
 
     vm_assert_hmp_has(vm, "info migrate", "cpu throttle percentage: 80");

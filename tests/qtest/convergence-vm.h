@@ -57,8 +57,9 @@ void vm_set_spin(QTestState *vm, uint32_t spin);
 /* Stops the guest, and starts it again if it was running. */
 void vm_assert_memory_whole(QTestState *vm, GuestLoad load);
 
-/* QMP */
+/* QMP and HMP */
 QDict *vm_query(QTestState *vm, const char *command);
+bool vm_is_running(QTestState *vm);
 void vm_assert_error(QDict *rsp, const char *first, ...)
     G_GNUC_NULL_TERMINATED;
 void vm_set(QTestState *vm, const char *arguments, ...) G_GNUC_PRINTF(2, 3);
