@@ -1,7 +1,7 @@
 /*
  * Convergence policy "dirty-limit": slow down those that write
  *
- *   watch until the bulk pass is about to end
+ *   watch until the bulk pass has ended     (or pays to be cut short)
  *   if dirtying is too fast for the link:
  *       budget = RHO * drain rate - what devices dirty
  *       level  = the max-min fair share of it (convergence-fair-share.c)
@@ -21,17 +21,10 @@
 #include <math.h>
 #include "convergence-internal.h"
 
-/*
- * See convergence-predictive.c: the shorter the tail, the less is lost.  A
- * fifth keeps writers alive and costs a quarter more time than a halt would.
- */
-#define RHO 0.20
 /* When devices eat the budget up, vCPUs keep this part of the drain rate. */
 #define LEAST 0.02
-/* Measuring starts that long before the bulk pass ends. */
-#define BULK_LEAD_S 0.7
-/* Between two looks while limits are in force. */
-#define FAST_SYNC_NS (250 * NS_PER_MS)
+/* From that part of the drain rate on devices alone stop any progress. */
+#define NO_PROGRESS 0.95
 /* Looks in a row with nobody at the level before the limits are lifted. */
 #define CALM_MAX 2
 
@@ -45,7 +38,9 @@ static void set_limits(const ConvergenceSample *sample, uint64_t limit)
 static void lift(ConvergenceEngine *engine, const ConvergenceSample *sample,
                  ConvergenceDecision *decision)
 {
-    engine->limit = (ConvergenceLimitState) { 0 };
+    unsigned unsure = engine->limit.unsure;
+
+    engine->limit = (ConvergenceLimitState) { .unsure = unsure };
     set_limits(sample, 0);
     decision->vcpus_limited = false;
     decision->phase = CONVERGENCE_PHASE_WATCHING;
@@ -57,7 +52,7 @@ static double find_level(const ConvergenceModel *model,
                          const ConvergenceSample *sample)
 {
     double drain = model->drain_bytes_per_s;
-    double budget = drain * RHO - model->device_bytes_per_s;
+    double budget = drain * CONVERGENCE_RHO - model->device_bytes_per_s;
 
     if (params->vcpu_dirty_limit_bytes_per_s) {
         return params->vcpu_dirty_limit_bytes_per_s;
@@ -67,34 +62,50 @@ static double find_level(const ConvergenceModel *model,
                                                     drain));
 }
 
-static bool too_early(const ConvergenceModel *model,
-                      const ConvergenceSample *sample,
-                      ConvergenceDecision *decision)
+/* Slowing vCPUs is no use if devices alone keep up with the link. */
+static bool devices_outpace(const ConvergenceModel *model)
 {
-    double lead_s = convergence_model_bulk_ends_s(model, sample) - BULK_LEAD_S;
-
-    if (!(lead_s > 0)) {
-        return false;
-    }
-    if (lead_s < (double)decision->next_sync_ns / NS_PER_S) {
-        decision->next_sync_ns = lead_s * NS_PER_S;
-    }
-    return true;
+    return model->device_bytes_per_s > model->drain_bytes_per_s * NO_PROGRESS;
 }
 
-static ConvergencePhase judge(const ConvergenceModel *model,
-                              const ConvergenceParams *params)
+/* What will be dirtied from now on, if it is as it was but for the limits. */
+static double plan(const ConvergenceEngine *engine,
+                   const ConvergenceSample *sample)
 {
-    if (model->device_bytes_per_s >= model->drain_bytes_per_s) {
-        return CONVERGENCE_PHASE_STUCK;
+    double sum = engine->model.device_bytes_per_s;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        double rate = sample->vcpus[i].dirty_rate_bytes_per_s;
+        double level = engine->limit.level_bytes_per_s;
+
+        sum += rate < level ? rate : level;
     }
-    if (params->vcpu_dirty_limit_bytes_per_s &&
-        model->last_dirty_bytes_per_s >= model->drain_bytes_per_s) {
-        /* The user's limit is too high; ours would not be. */
-        return CONVERGENCE_PHASE_THROTTLING;
+    return sum;
+}
+
+static void limit(ConvergenceEngine *engine, const ConvergenceSample *sample,
+                  ConvergenceDecision *decision, double level)
+{
+    ConvergenceLimitState *state = &engine->limit;
+    double drain = engine->model.drain_bytes_per_s;
+
+    state->engaged = true;
+    if (level != HUGE_VAL) {
+        engine->seeking = level != state->level_bytes_per_s;
+        state->calm = 0;
+        state->level_bytes_per_s = level;
+        decision->vcpus_limited = true;
     }
-    return model->last_dirty_bytes_per_s < model->drain_bytes_per_s ?
-           CONVERGENCE_PHASE_CONVERGING : CONVERGENCE_PHASE_THROTTLING;
+    if (decision->vcpus_limited) {
+        /* Also those that were plugged in since the level was found. */
+        level = state->level_bytes_per_s;
+        set_limits(sample, convergence_to_u64(level > 1 ? level : 1));
+        engine->planned_bytes_per_s = plan(engine, sample);
+    }
+    /* A limit that the user fixed may be too high. */
+    decision->phase = engine->planned_bytes_per_s < drain ?
+                      CONVERGENCE_PHASE_CONVERGING :
+                      CONVERGENCE_PHASE_THROTTLING;
 }
 
 static void dirty_limit_decide(ConvergenceEngine *engine,
@@ -104,21 +115,24 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
 {
     ConvergenceLimitState *state = &engine->limit;
     const ConvergenceModel *model = &engine->model;
-    int64_t period_ns = params->sync_period_ms * NS_PER_MS;
     double level;
 
     decision->throttle_pct = 0;
-    decision->next_sync_ns = period_ns;
-    if (too_early(model, sample, decision)) {
+    decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
+    if (!state->engaged &&
+        (convergence_model_is_early(model, sample,
+                                    model->device_bytes_per_s) ||
+         !convergence_model_needs_help(model, params,
+                                       convergence_threshold(engine, params),
+                                       convergence_limit_ms(engine, params),
+                                       &state->unsure))) {
         lift(engine, sample, decision);
+        decision->next_sync_ns = convergence_watch_ns(engine, params, sample);
         return;
     }
-    if (FAST_SYNC_NS < period_ns) {
-        decision->next_sync_ns = FAST_SYNC_NS;
-    }
-    if (!state->engaged &&
-        !convergence_model_needs_help(model, model->last_dirty_bytes_per_s)) {
+    if (devices_outpace(model)) {
         lift(engine, sample, decision);
+        decision->phase = CONVERGENCE_PHASE_STUCK;
         return;
     }
     level = find_level(model, params, sample);
@@ -126,18 +140,8 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
         lift(engine, sample, decision);
         return;
     }
-    state->engaged = true;
-    if (level != HUGE_VAL) {
-        state->calm = 0;
-        state->level_bytes_per_s = level;
-        decision->vcpus_limited = true;
-    }
-    if (decision->vcpus_limited) {
-        /* Also those that were plugged in since the level was found. */
-        level = state->level_bytes_per_s;
-        set_limits(sample, convergence_to_u64(level > 1 ? level : 1));
-    }
-    decision->phase = judge(model, params);
+    limit(engine, sample, decision, level);
+    decision->next_sync_ns = convergence_look_ns(engine, params, sample);
 }
 
 const ConvergencePolicyOps convergence_dirty_limit = {

@@ -27,8 +27,23 @@
 #define SYNC_COST_SHARE 20
 /* Forecasts rest on at least that many samples. */
 #define MIN_SAMPLES 2
-/* The part of the downtime that is not spent on pages: device state, syncs. */
-#define SWITCHOVER_RESERVE_PCT 10
+/* For that long while a policy seeks, a sync may cost a quarter of the time. */
+#define SEEKING_COST_SHARE 4
+/*
+ * The part of the downtime that is not spent on pages (device state, the last
+ * sync), and more where the link was seen to waver.
+ */
+#define SWITCHOVER_RESERVE 0.1
+#define MAX_RESERVE 0.4
+/* Where syncs eat the limit up, a quarter of it has to do for pages. */
+#define MAX_SYNC_PART 0.75
+/* A wire this near to max-bandwidth is held back by it. */
+#define CAPPED 0.9
+/* Looks: neither closer than QEMU's loop comes round, nor too few. */
+#define MIN_LOOK_NS (100 * NS_PER_MS)
+#define MAX_LOOK_NS (250 * NS_PER_MS)
+#define LOOKS_LEFT 4
+#define LEAD_NS (500 * NS_PER_MS)
 
 const char *convergence_phase_name(ConvergencePhase phase)
 {
@@ -79,8 +94,8 @@ static void select_policy(ConvergenceEngine *engine,
     }
 }
 
-static uint64_t downtime_limit_ms(const ConvergenceEngine *engine,
-                                  const ConvergenceParams *params)
+uint64_t convergence_limit_ms(const ConvergenceEngine *engine,
+                              const ConvergenceParams *params)
 {
     return engine->deadline.downtime_limit_ms > params->downtime_limit_ms ?
            engine->deadline.downtime_limit_ms : params->downtime_limit_ms;
@@ -90,52 +105,134 @@ uint64_t convergence_engine_threshold_bytes(const ConvergenceEngine *engine,
                                             uint64_t downtime_limit_ms,
                                             double bandwidth_bytes_per_s)
 {
-    double drain = engine->model.drain_bytes_per_s;
+    const ConvergenceModel *model = &engine->model;
+    double reserve = convergence_clamp(SWITCHOVER_RESERVE +
+                                       model->wire_deviation, 0, MAX_RESERVE);
+    /* The last sync is part of the downtime. */
+    double sync_ms = convergence_clamp(model->sync_cost_ns / NS_PER_MS, 0,
+                                       downtime_limit_ms * MAX_SYNC_PART);
+    double drain = model->link_bytes_per_s;
 
-    if (engine->model.samples < MIN_SAMPLES || !(drain > 0)) {
-        return convergence_to_u64(bandwidth_bytes_per_s *
-                                  downtime_limit_ms / 1000);
+    if (model->page_bytes_per_wire_byte > 0) {
+        drain *= model->page_bytes_per_wire_byte;
     }
-    return convergence_to_u64(drain * downtime_limit_ms / 1000 *
-                              (100 - SWITCHOVER_RESERVE_PCT) / 100);
+    if (model->samples < MIN_SAMPLES || !(drain > 0)) {
+        drain = bandwidth_bytes_per_s;
+    }
+    return convergence_to_u64(drain * (downtime_limit_ms - sync_ms) / 1000 *
+                              (1 - reserve));
+}
+
+double convergence_threshold(const ConvergenceEngine *engine,
+                             const ConvergenceParams *params)
+{
+    return convergence_engine_threshold_bytes(
+        engine, convergence_limit_ms(engine, params),
+        engine->model.drain_bytes_per_s);
+}
+
+int64_t convergence_look_ns(const ConvergenceEngine *engine,
+                            const ConvergenceParams *params,
+                            const ConvergenceSample *sample)
+{
+    double left_s = sample->remaining_bytes / engine->model.drain_bytes_per_s;
+    int64_t look_ns = convergence_clamp(left_s * NS_PER_S / LOOKS_LEFT,
+                                        MIN_LOOK_NS, MAX_LOOK_NS);
+
+    return look_ns < params->sync_period_ms * NS_PER_MS ? look_ns :
+           params->sync_period_ms * NS_PER_MS;
 }
 
 /*
- * While the guest runs as it does now; a policy that has just acted is judged
- * by what it asked for.
+ * The longer an interval, the more of the writes in it hit the same pages.
+ * The sample that the first cut rests on, the one that ends with the bulk
+ * pass, shall be a short one.
  */
+int64_t convergence_watch_ns(ConvergenceEngine *engine,
+                             const ConvergenceParams *params,
+                             const ConvergenceSample *sample)
+{
+    const ConvergenceModel *model = &engine->model;
+    int64_t period_ns = params->sync_period_ms * NS_PER_MS;
+    double cost_ns = model->sync_cost_ns * SEEKING_COST_SHARE;
+    double lead_ns = cost_ns > LEAD_NS ? cost_ns : LEAD_NS;
+    double ends_ns = convergence_model_bulk_ends_s(model, sample) * NS_PER_S;
+    double until_ns = ends_ns - lead_ns;
+
+    if (!sample->bulk_pass || !(until_ns > 0) ||
+        until_ns > period_ns + model->sync_cost_ns * SYNC_COST_SHARE) {
+        return period_ns;
+    }
+    engine->seeking = true;
+    return until_ns > MIN_LOOK_NS ? (int64_t)until_ns : MIN_LOOK_NS;
+}
+
+/* To the end of the bulk pass first, if it is not over. */
+static double forecast_s(const ConvergenceEngine *engine,
+                         const ConvergenceSample *sample,
+                         double threshold_bytes)
+{
+    const ConvergenceModel *model = &engine->model;
+    double planned = engine->planned_bytes_per_s;
+    double bulk_s = convergence_model_bulk_ends_s(model, sample);
+    double rest_s;
+
+    if (!sample->bulk_pass) {
+        return convergence_model_remaining_s(model, sample->remaining_bytes,
+                                             threshold_bytes, planned);
+    }
+    rest_s = convergence_model_remaining_s(
+        model, convergence_model_dirty_at_bulk_end(model, sample),
+        threshold_bytes, planned);
+    return rest_s < 0 || !isfinite(bulk_s) ? -1 : bulk_s + rest_s;
+}
+
+/*
+ * max-bandwidth does not hold while the guest is stopped: what is left then
+ * goes at the rate of a wire that was never seen.
+ */
+static bool wire_is_capped(const ConvergenceModel *model,
+                           const ConvergenceSample *sample)
+{
+    return sample->bandwidth_bytes_per_s &&
+           model->link_bytes_per_s > sample->bandwidth_bytes_per_s * CAPPED;
+}
+
+/* While the guest does what the policy plans with. */
 static void forecast(const ConvergenceEngine *engine,
                      const ConvergenceParams *params,
                      const ConvergenceSample *sample,
                      ConvergenceDecision *decision)
 {
     const ConvergenceModel *model = &engine->model;
-    uint64_t threshold_bytes = convergence_engine_threshold_bytes(
-        engine, downtime_limit_ms(engine, params), model->drain_bytes_per_s);
-    double dirty = model->last_dirty_bytes_per_s < model->dirty_bytes_per_s ?
-                   model->last_dirty_bytes_per_s : model->dirty_bytes_per_s;
-    double remaining_s = convergence_model_remaining_s(
-        model, sample->remaining_bytes, threshold_bytes, dirty);
-    uint64_t last_bytes = sample->remaining_bytes < threshold_bytes ?
-                          sample->remaining_bytes : threshold_bytes;
+    double threshold_bytes = convergence_threshold(engine, params);
+    double remaining_s = forecast_s(engine, sample, threshold_bytes);
+    double last_bytes = sample->remaining_bytes < threshold_bytes ?
+                        sample->remaining_bytes : threshold_bytes;
+    double downtime_s;
 
     decision->predicted = model->samples >= MIN_SAMPLES && remaining_s >= 0 &&
-                          model->drain_bytes_per_s >= 1;
+                          model->drain_bytes_per_s >= 1 &&
+                          decision->phase != CONVERGENCE_PHASE_STUCK;
     if (!decision->predicted) {
         return;
     }
+    downtime_s = last_bytes / model->drain_bytes_per_s;
+    if (!wire_is_capped(model, sample)) {
+        remaining_s += downtime_s;
+    }
     decision->predicted_remaining_ms = convergence_to_u64(
         convergence_clamp(remaining_s, 0, 1e9) * 1000);
-    decision->predicted_downtime_ms = convergence_to_u64(
-        last_bytes / model->drain_bytes_per_s * 1000);
+    decision->predicted_downtime_ms = convergence_to_u64(downtime_s * 1000);
     decision->predicted_error_pct =
         convergence_clamp(model->jitter * 100, 5, 100);
 }
 
-static void bound_sync_period(const ConvergenceModel *model,
+static void bound_sync_period(const ConvergenceEngine *engine,
                               ConvergenceDecision *decision)
 {
-    double least_ns = model->sync_cost_ns * SYNC_COST_SHARE;
+    double least_ns = engine->model.sync_cost_ns *
+                      (engine->seeking ? SEEKING_COST_SHARE : SYNC_COST_SHARE);
 
     if (decision->next_sync_ns < least_ns) {
         decision->next_sync_ns = least_ns < INT64_MAX / 2 ? (int64_t)least_ns :
@@ -164,11 +261,13 @@ convergence_engine_update(ConvergenceEngine *engine,
         return decision;
     }
     convergence_model_update(&engine->model, sample);
+    engine->planned_bytes_per_s = engine->model.dirty_bytes_per_s;
+    engine->seeking = false;
     engine->policy->decide(engine, params, sample, decision);
     if (decision->throttle_pct > params->max_throttle_pct) {
         decision->throttle_pct = params->max_throttle_pct;
     }
-    bound_sync_period(&engine->model, decision);
+    bound_sync_period(engine, decision);
     forecast(engine, params, sample, decision);
     convergence_explain(engine, params, sample, decision);
     return decision;

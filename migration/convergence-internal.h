@@ -52,17 +52,23 @@ static inline uint64_t convergence_to_u64(double value)
 void convergence_model_update(ConvergenceModel *model,
                               const ConvergenceSample *sample);
 
+/*
+ * New dirtying to aim at, as a share of the drain rate.  The head of
+ * convergence-predictive.c says why it is small.
+ */
+#define CONVERGENCE_RHO 0.20
+
 /**
  * convergence_model_remaining_s: how long until what remains fits a threshold
  * @remaining_bytes: now
  * @threshold_bytes: at the switch-over
- * @dirty_bytes_per_s: that the guest will go on to dirty
+ * @dirty_bytes_per_s: different pages that the guest will go on to write
  *
  * Returns seconds, or a negative value if that never happens.
  */
 double convergence_model_remaining_s(const ConvergenceModel *model,
-                                     uint64_t remaining_bytes,
-                                     uint64_t threshold_bytes,
+                                     double remaining_bytes,
+                                     double threshold_bytes,
                                      double dirty_bytes_per_s);
 
 /**
@@ -72,13 +78,59 @@ double convergence_model_bulk_ends_s(const ConvergenceModel *model,
                                      const ConvergenceSample *sample);
 
 /**
+ * convergence_model_dirty_at_bulk_end: what will be dirty when the bulk pass
+ * ends, in bytes
+ */
+double convergence_model_dirty_at_bulk_end(const ConvergenceModel *model,
+                                           const ConvergenceSample *sample);
+
+/**
+ * convergence_model_is_early: whether slowing the guest now would cost it more
+ * than to wait for the end of the bulk pass
+ * @least_bytes_per_s: that the guest will dirty however much it is slowed
+ */
+bool convergence_model_is_early(const ConvergenceModel *model,
+                                const ConvergenceSample *sample,
+                                double least_bytes_per_s);
+
+/**
  * convergence_model_needs_help: whether the guest outpaces the link for good
- *
- * True if at @dirty_bytes_per_s the migration would take more than a few
- * times as long as one of a guest that does not write.
+ * @threshold_bytes: at the switch-over
+ * @downtime_limit_ms: that it was made from
+ * @unsure: of the caller, zero at first: looks in a row that cannot tell
  */
 bool convergence_model_needs_help(const ConvergenceModel *model,
-                                  double dirty_bytes_per_s);
+                                  const ConvergenceParams *params,
+                                  double threshold_bytes,
+                                  uint64_t downtime_limit_ms,
+                                  unsigned *unsure);
+
+/* convergence-engine.c */
+
+/**
+ * convergence_limit_ms, convergence_threshold: the downtime limit in force,
+ * and what may remain under it
+ */
+uint64_t convergence_limit_ms(const ConvergenceEngine *engine,
+                              const ConvergenceParams *params);
+double convergence_threshold(const ConvergenceEngine *engine,
+                             const ConvergenceParams *params);
+
+/**
+ * convergence_watch_ns: when to look again while the guest runs freely
+ */
+int64_t convergence_watch_ns(ConvergenceEngine *engine,
+                             const ConvergenceParams *params,
+                             const ConvergenceSample *sample);
+
+/**
+ * convergence_look_ns: when to look again while the guest is slowed down
+ *
+ * Soon while the policy is still seeking, and several times before the end.
+ */
+int64_t convergence_look_ns(const ConvergenceEngine *engine,
+                            const ConvergenceParams *params,
+                            const ConvergenceSample *sample);
 
 /* convergence-fair-share.c */
 

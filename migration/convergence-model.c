@@ -7,9 +7,9 @@
  *            do; how many page bytes a wire byte carries is what the guest's
  *            memory and the compression make of it.  They are smoothed apart:
  *            a run of zero pages says nothing about the link, and a slow
- *            second of the link says nothing about the pages.  Zero pages of
- *            the bulk pass do not count, those that are dirtied are seldom
- *            zero.
+ *            second of the link says nothing about the pages.  Zero pages do
+ *            not count: those that are dirtied again are seldom zero, and a
+ *            switch-over that reckons with them takes too long.
  *   dirty    different pages written per second, whether they waited to be
  *            sent or not.  Newly dirtied pages alone saturate: while much
  *            remains most writes hit pages that are dirty anyway, and the
@@ -33,12 +33,30 @@
 /* Less than this tells more about headers than about pages. */
 #define MIN_WIRE_BYTES (64 * 1024)
 /*
- * At 60 % of the drain rate a migration takes 2.5 times as long as that of an
- * idle guest, and any burst pushes it over: from here on slowing is cheaper.
+ * Above throttle-trigger-threshold, so that a guest that dirties just half of
+ * what the link drains is not slowed by a jitter of the link.
  */
-#define NEEDS_HELP_PCT 60
-/* The band around a forecast is never told to be narrower. */
+#define TRIGGER_MARGIN_PCT 5
+/* A look of twice the downtime limit can tell ... */
+#define TELLING_LIMITS 2
+/* ... if what it saw written is not well below the threshold ... */
+#define FITS 0.8
+/* ... and so can that many in a row. */
+#define UNSURE_MAX 3
+/* Changes larger than the rate itself say no more than one as large. */
 #define MAX_JITTER 1.0
+/* Above this part of clean pages the set cannot be told from infinity. */
+#define MOSTLY_CLEAN 0.95
+#define NEXT_TO_NOTHING 0.001
+/* Before that the bulk pass is no base for a forecast of its end. */
+#define MIN_BULK_SAMPLES 3
+#define MIN_BULK_SENT 0.02
+/* The rate of new dirtying grows with what has been sent, at most so much. */
+#define GROWING 4
+/* Slowing in the bulk pass must not cost more than 1.4 stops at its end ... */
+#define EARLY_LOSS_MAX 1.4
+/* ... and each second of it must save half a second later. */
+#define EARLY_GAIN_MIN 0.5
 
 static double smooth(const ConvergenceModel *model, double old, double new,
                      double weight)
@@ -46,27 +64,45 @@ static double smooth(const ConvergenceModel *model, double old, double new,
     return model->samples ? old + (new - old) * weight : new;
 }
 
+/* What the switch-over can reckon with: nothing is sent during a sync. */
+static void learn_link(ConvergenceModel *model,
+                       const ConvergenceSample *sample, double weight)
+{
+    int64_t sending_ns = sample->interval_ns - sample->sync_cost_ns;
+    double rate = convergence_rate(sample->wire_bytes, sending_ns);
+    double mean = model->link_bytes_per_s;
+
+    if (!(rate > 0)) {
+        return;
+    }
+    if (mean > 0) {
+        model->wire_deviation +=
+            (convergence_clamp(fabs(rate - mean) / mean, 0, MAX_JITTER) -
+             model->wire_deviation) / 4;
+    }
+    model->link_bytes_per_s = smooth(model, mean, rate, mean > 0 ? weight : 1);
+}
+
 static void learn_drain(ConvergenceModel *model,
                         const ConvergenceSample *sample, double weight)
 {
+    double wire = convergence_rate(sample->wire_bytes, sample->interval_ns);
     uint64_t pages_bytes = sample->drained_bytes;
 
     if (sample->wire_bytes < MIN_WIRE_BYTES) {
         /* Nothing to send, or a stalled link: in either case no measure. */
         return;
     }
+    learn_link(model, sample, weight);
     model->wire_bytes_per_s =
-        smooth(model, model->wire_bytes_per_s,
-               convergence_rate(sample->wire_bytes, sample->interval_ns),
+        smooth(model, model->wire_bytes_per_s, wire,
                model->wire_bytes_per_s > 0 ? weight : 1);
     model->pass_bytes_per_s =
         smooth(model, model->pass_bytes_per_s,
                convergence_rate(sample->drained_bytes, sample->interval_ns),
                weight);
-    if (sample->bulk_pass) {
-        pages_bytes -= sample->zero_bytes < pages_bytes ? sample->zero_bytes :
-                       pages_bytes;
-    }
+    pages_bytes -= sample->zero_bytes < pages_bytes ? sample->zero_bytes :
+                   pages_bytes;
     if (pages_bytes >= MIN_WIRE_BYTES) {
         double ratio = (double)pages_bytes / sample->wire_bytes;
 
@@ -89,6 +125,7 @@ static void learn_dirtying(ConvergenceModel *model,
                                     sample->interval_ns);
     uint64_t by_vcpus = 0;
 
+    model->last_interval_ns = sample->interval_ns;
     model->last_dirty_bytes_per_s = dirty;
     model->last_new_bytes_per_s = newly;
     model->dirty_bytes_per_s =
@@ -142,21 +179,48 @@ void convergence_model_update(ConvergenceModel *model,
     model->samples++;
 }
 
+/*
+ * With the set of pages that the guest writes to of size S, evenly hit, and u
+ * of them written a second, what remains (r) follows
+ *
+ *     dr/dt = u * (1 - r / S) - B
+ *
+ * since a page that already waits is not dirtied anew.  The solution is
+ *
+ *     r(t) = (r0 + K) * exp(-u * t / S) - K,     K = S * (B - u) / u
+ *
+ * S is what makes the part that was clean, newly dirtied / written, come out
+ * right at the r seen.  For u = 0 and for S = infinity this is r / (B - u).
+ */
 double convergence_model_remaining_s(const ConvergenceModel *model,
-                                     uint64_t remaining_bytes,
-                                     uint64_t threshold_bytes,
+                                     double remaining_bytes,
+                                     double threshold_bytes,
                                      double dirty_bytes_per_s)
 {
-    double net = model->drain_bytes_per_s - dirty_bytes_per_s;
+    double drain = model->drain_bytes_per_s, u = dirty_bytes_per_s;
+    double clean, set_bytes, k;
 
     if (remaining_bytes <= threshold_bytes) {
         return 0;
     }
-    /* One byte a second is no progress either. */
-    if (net < 1) {
+    /* One byte a second is no progress. */
+    if (!(drain >= 1)) {
         return -1;
     }
-    return (remaining_bytes - threshold_bytes) / net;
+    clean = model->last_dirty_bytes_per_s > 0 ?
+            model->last_new_bytes_per_s / model->last_dirty_bytes_per_s : 1;
+    clean = convergence_clamp(clean, 0, 1);
+    if (clean > MOSTLY_CLEAN || u < drain * NEXT_TO_NOTHING) {
+        return drain - u >= 1 ? (remaining_bytes - threshold_bytes) /
+                                (drain - u) : -1;
+    }
+    set_bytes = remaining_bytes / (1 - clean);
+    k = set_bytes * (drain - u) / u;
+    if (!(threshold_bytes + k > threshold_bytes * NEXT_TO_NOTHING + 1)) {
+        /* It comes to rest above the threshold. */
+        return -1;
+    }
+    return set_bytes / u * log((remaining_bytes + k) / (threshold_bytes + k));
 }
 
 double convergence_model_bulk_ends_s(const ConvergenceModel *model,
@@ -169,10 +233,97 @@ double convergence_model_bulk_ends_s(const ConvergenceModel *model,
            sample->bulk_remaining_bytes / model->pass_bytes_per_s : HUGE_VAL;
 }
 
-bool convergence_model_needs_help(const ConvergenceModel *model,
-                                  double dirty_bytes_per_s)
+static double dirty_again(const ConvergenceSample *sample)
 {
-    return model->drain_bytes_per_s > 0 &&
-           dirty_bytes_per_s > model->drain_bytes_per_s *
-                               NEEDS_HELP_PCT / 100;
+    return sample->remaining_bytes > sample->bulk_remaining_bytes ?
+           sample->remaining_bytes - sample->bulk_remaining_bytes : 0;
+}
+
+/*
+ * Pages that are written evenly are dirty again in proportion to the part of
+ * RAM that has been sent.  That is late for slow writers and wrong for those
+ * that write to one place alone; both is seen by the rate at which pages become
+ * dirty again now, which goes on at least.
+ */
+double convergence_model_dirty_at_bulk_end(const ConvergenceModel *model,
+                                           const ConvergenceSample *sample)
+{
+    double again = dirty_again(sample);
+    double left = sample->bulk_remaining_bytes;
+    double sent = sample->ram_bytes - left;
+    double by_part = sent > 0 ? again * left / sent : 0;
+    double by_rate = model->new_bytes_per_s *
+                     convergence_model_bulk_ends_s(model, sample);
+
+    if (!sample->bulk_pass) {
+        return again;
+    }
+    return again + convergence_clamp(by_part, by_rate, by_rate * GROWING);
+}
+
+/*
+ * To slow the guest down for the rest of the bulk pass (t) keeps what is dirty
+ * again near A instead of letting it grow to E.  With R, the part of the link
+ * that the guest still takes up then, it costs in seconds of the guest's time
+ *
+ *     t + (A + R * t / 2) / (1 - R)       instead of       E / (1 - R)
+ *
+ * where half of what is written in t hits pages that are not sent yet.  It
+ * pays where the guest writes to most of its RAM.
+ */
+bool convergence_model_is_early(const ConvergenceModel *model,
+                                const ConvergenceSample *sample,
+                                double least_bytes_per_s)
+{
+    double drain = model->drain_bytes_per_s;
+    double t_s = convergence_model_bulk_ends_s(model, sample);
+    double again_s, end_s, rest, early_s, late_s;
+
+    if (!sample->bulk_pass) {
+        return false;
+    }
+    if (model->samples < MIN_BULK_SAMPLES || !(drain >= 1) ||
+        sample->ram_bytes - (double)sample->bulk_remaining_bytes <
+        sample->ram_bytes * MIN_BULK_SENT) {
+        return true;
+    }
+    again_s = dirty_again(sample) / drain;
+    end_s = convergence_model_dirty_at_bulk_end(model, sample) / drain;
+    rest = convergence_clamp(least_bytes_per_s / drain, CONVERGENCE_RHO, 0.9);
+    early_s = t_s + (again_s + rest * t_s / 2) / (1 - rest);
+    late_s = end_s / (1 - rest);
+    return !((early_s <= EARLY_LOSS_MAX * end_s || early_s <= late_s) &&
+             (end_s - again_s) / (1 - rest) >= EARLY_GAIN_MIN * t_s);
+}
+
+/*
+ * A look that is short against the downtime limit, at a guest whose pages fit
+ * the limit, cannot tell a hot set that will be sent at the switch-over from
+ * the begin of something larger.
+ */
+bool convergence_model_needs_help(const ConvergenceModel *model,
+                                  const ConvergenceParams *params,
+                                  double threshold_bytes,
+                                  uint64_t downtime_limit_ms,
+                                  unsigned *unsure)
+{
+    double last = model->last_dirty_bytes_per_s;
+    double rate = last < model->dirty_bytes_per_s ? last :
+                  model->dirty_bytes_per_s;
+    double bound = model->drain_bytes_per_s *
+                   (params->trigger_threshold_pct + TRIGGER_MARGIN_PCT) / 100;
+    double interval_s = (double)model->last_interval_ns / NS_PER_S;
+
+    if (!(model->drain_bytes_per_s > 0 && rate > bound)) {
+        *unsure = 0;
+        return false;
+    }
+    if (interval_s < downtime_limit_ms / 1000.0 * TELLING_LIMITS &&
+        last * interval_s < threshold_bytes * FITS &&
+        *unsure < UNSURE_MAX) {
+        (*unsure)++;
+        return false;
+    }
+    *unsure = 0;
+    return true;
 }

@@ -1,11 +1,21 @@
 /*
  * Convergence policy "predictive": measure, then go there at once
  *
- *   watch until the bulk pass is about to end
+ *   watch until the bulk pass has ended     (or pays to be cut short)
  *   if dirtying is too fast for the link:
  *       share = share * target / dirty rate          (share: of run time)
  *       look again soon; repeat until the rate is near the target
- *   when the guest calms down: give back at most a doubling a look
+ *   when the guest calms down: give back, four times as much a look
+ *   when the most throttle is in vain: give all of it back, and say so
+ *
+ *            too fast          rate near target
+ *   watching -------> throttling -----------> converging --> switch-over
+ *      ^                  |   <--------------      |
+ *      |    calm          |    too fast again      |
+ *      +------------------|------------------------+
+ *      |                  v in vain
+ *      +--------------- stuck (throttle 0)
+ *        things changed
  *
  *   dirty rate
  *      |            ______x  seen at share 1
@@ -32,6 +42,9 @@
  * less is lost in all.  What speaks for a larger share is only that the guest
  * should be seen to live on.
  *
+ * Why not before the end of the bulk pass: a page that is written before it is
+ * sent at all costs nothing.  convergence_model_is_early() has the exception.
+ *
  * Copyright (c) 2026 The Converge developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -40,27 +53,31 @@
 #include "qemu/osdep.h"
 #include "convergence-internal.h"
 
-/* New dirtying to aim at, as a share of the drain rate. */
-#define RHO 0.20
-/* The band around it that counts as settled. */
+/*
+ * Where it pays to slow the guest in the bulk pass, it pays to do it well: what
+ * is dirtied meanwhile has all the rest of the pass to add up.
+ */
+#define BULK_RHO 0.05
+/* The band around the target that counts as settled. */
 #define TARGET_HIGH 1.25
 #define TARGET_LOW  0.5
-/* Measuring starts that long before the bulk pass ends. */
-#define BULK_LEAD_S 0.7
-/* Between two looks while the throttle is being found. */
-#define FAST_SYNC_NS (250 * NS_PER_MS)
-/* A cut that leaves more than this of the rate did not work ... */
-#define DEAF_RATIO 0.9
-/* ... and that many of them in a row mean that the guest does not follow. */
-#define DEAF_MAX 4
-/* A cut is only a test of that if it took at least a third of the share. */
-#define CUT_TO_TELL 0.67
-/* Give back at most that much a look. */
-#define RELEASE_MAX 2.0
+/* Give back at most that much a look: from 99 % to 0 in four of them. */
+#define RELEASE_MAX 4.0
+/* Above this part of the drain rate there is no progress to speak of ... */
+#define NO_PROGRESS 0.9
+/* ... and that many looks at it, the most throttle in force, are enough. */
+#define IN_VAIN_MAX 4
+/* Try again if the link got better or the guest calmer by so much. */
+#define BETTER 1.25
 
 static double min_share(const ConvergenceParams *params)
 {
     return (100.0 - params->max_throttle_pct) / 100;
+}
+
+static double share_in_force(const ConvergenceSample *sample)
+{
+    return convergence_clamp((100.0 - sample->throttle_pct) / 100, 0.01, 1);
 }
 
 static uint8_t share_to_pct(const ConvergenceParams *params, double share)
@@ -71,82 +88,89 @@ static uint8_t share_to_pct(const ConvergenceParams *params, double share)
     return (uint8_t)pct;
 }
 
-/* The last cut and what it did. */
-static void judge_cut(ConvergencePredictiveState *state, double rate)
+/* The share to run with from now on. */
+static double seek(const ConvergenceParams *params, double share, double rate,
+                   double target)
 {
-    if (state->cut && state->cut_from_bytes_per_s > 0) {
-        if (rate > state->cut_from_bytes_per_s * DEAF_RATIO) {
-            state->deaf++;
-        } else {
-            state->deaf = 0;
-        }
-    }
-    state->cut = false;
-}
-
-static void seek(ConvergencePredictiveState *state,
-                 const ConvergenceParams *params, double rate, double target)
-{
-    double share = state->share;
-
     if (rate > target * TARGET_HIGH) {
-        share = convergence_clamp(share * target / rate, min_share(params), 1);
-        state->cut = share < state->share * CUT_TO_TELL;
-        state->cut_from_bytes_per_s = rate;
-        state->settled = 0;
+        share *= target / rate;
     } else if (rate < target * TARGET_LOW) {
-        double factor = rate > 0 ? target / rate : RELEASE_MAX;
-
-        share = convergence_clamp(share * convergence_clamp(factor, 1,
-                                                            RELEASE_MAX),
-                                  min_share(params), 1);
-        state->settled = 0;
-    } else {
-        state->settled++;
+        share *= rate > 0 ? convergence_clamp(target / rate, 1, RELEASE_MAX) :
+                 RELEASE_MAX;
     }
-    state->share = share;
-}
-
-static ConvergencePhase judge(const ConvergencePredictiveState *state,
-                              const ConvergenceParams *params,
-                              const ConvergenceModel *model, double rate)
-{
-    if (rate < model->drain_bytes_per_s * TARGET_HIGH * RHO ||
-        state->settled) {
-        return CONVERGENCE_PHASE_CONVERGING;
-    }
-    if (state->share <= min_share(params) * 1.01 && !state->cut) {
-        /* The most that is allowed is in force, and has been seen to act. */
-        return rate < model->drain_bytes_per_s ? CONVERGENCE_PHASE_CONVERGING
-                                               : CONVERGENCE_PHASE_STUCK;
-    }
-    return CONVERGENCE_PHASE_THROTTLING;
+    return convergence_clamp(share, min_share(params), 1);
 }
 
 static void watch(ConvergenceEngine *engine, ConvergenceDecision *decision)
 {
-    engine->predictive = (ConvergencePredictiveState) { .share = 1 };
+    unsigned unsure = engine->predictive.unsure;
+
+    engine->predictive = (ConvergencePredictiveState) { .unsure = unsure };
     decision->throttle_pct = 0;
     decision->phase = CONVERGENCE_PHASE_WATCHING;
 }
 
-/* True while it is too early to act. */
-static bool wait_for_bulk(ConvergenceEngine *engine,
-                          const ConvergenceSample *sample,
-                          ConvergenceDecision *decision)
+/* Nothing that is allowed makes what remains shrink: the guest is let be. */
+static void give_up(ConvergenceEngine *engine, ConvergenceDecision *decision)
 {
-    double lead_s = convergence_model_bulk_ends_s(&engine->model, sample) -
-                    BULK_LEAD_S;
-    double period_s = (double)decision->next_sync_ns / NS_PER_S;
+    ConvergencePredictiveState *state = &engine->predictive;
+    const ConvergenceModel *model = &engine->model;
 
-    if (!(lead_s > 0)) {
-        return false;
+    state->given_up = true;
+    state->given_up_bytes_per_s = model->drain_bytes_per_s;
+    state->least_bytes_per_s = model->last_dirty_bytes_per_s;
+    decision->throttle_pct = 0;
+    decision->phase = CONVERGENCE_PHASE_STUCK;
+}
+
+static bool things_changed(const ConvergenceEngine *engine)
+{
+    const ConvergencePredictiveState *state = &engine->predictive;
+    const ConvergenceModel *model = &engine->model;
+
+    return model->drain_bytes_per_s > state->given_up_bytes_per_s * BETTER ||
+           model->dirty_bytes_per_s * BETTER < state->full_bytes_per_s;
+}
+
+/* One more look at the most throttle there is; true: it was one too many. */
+static bool is_in_vain(ConvergenceEngine *engine,
+                       const ConvergenceParams *params,
+                       const ConvergenceSample *sample)
+{
+    ConvergencePredictiveState *state = &engine->predictive;
+    const ConvergenceModel *model = &engine->model;
+    double bound = model->drain_bytes_per_s * NO_PROGRESS;
+
+    if (sample->throttle_pct < params->max_throttle_pct) {
+        state->in_vain = 0;
+    } else if (model->last_dirty_bytes_per_s > bound &&
+               model->last_new_bytes_per_s > bound) {
+        state->in_vain++;
+    } else if (state->in_vain) {
+        state->in_vain--;
     }
-    if (lead_s < period_s) {
-        decision->next_sync_ns = lead_s * NS_PER_S;
-    }
-    watch(engine, decision);
-    return true;
+    return state->in_vain >= IN_VAIN_MAX;
+}
+
+static void slow_down(ConvergenceEngine *engine,
+                      const ConvergenceParams *params,
+                      const ConvergenceSample *sample,
+                      ConvergenceDecision *decision)
+{
+    const ConvergenceModel *model = &engine->model;
+    double rate = model->last_dirty_bytes_per_s;
+    double target = model->drain_bytes_per_s *
+                    (sample->bulk_pass ? BULK_RHO : CONVERGENCE_RHO);
+    double share = seek(params, share_in_force(sample), rate, target);
+    bool changes;
+
+    decision->throttle_pct = share_to_pct(params, share);
+    changes = decision->throttle_pct != sample->throttle_pct;
+    engine->seeking = changes;
+    engine->planned_bytes_per_s = rate * share / share_in_force(sample);
+    decision->phase = rate <= target * TARGET_HIGH || !changes ?
+                      CONVERGENCE_PHASE_CONVERGING :
+                      CONVERGENCE_PHASE_THROTTLING;
 }
 
 static void predictive_decide(ConvergenceEngine *engine,
@@ -156,43 +180,43 @@ static void predictive_decide(ConvergenceEngine *engine,
 {
     ConvergencePredictiveState *state = &engine->predictive;
     const ConvergenceModel *model = &engine->model;
-    double rate = model->last_dirty_bytes_per_s;
-    int64_t period_ns = params->sync_period_ms * NS_PER_MS;
 
-    decision->next_sync_ns = period_ns;
-    if (wait_for_bulk(engine, sample, decision)) {
+    decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
+    if (state->given_up) {
+        if (things_changed(engine)) {
+            watch(engine, decision);
+        }
         return;
     }
-    if (FAST_SYNC_NS < period_ns) {
-        decision->next_sync_ns = FAST_SYNC_NS;
+    if (!state->engaged) {
+        double least = model->last_dirty_bytes_per_s * min_share(params);
+
+        if (convergence_model_is_early(model, sample, least) ||
+            !convergence_model_needs_help(model, params,
+                                          convergence_threshold(engine,
+                                                                params),
+                                          convergence_limit_ms(engine, params),
+                                          &state->unsure)) {
+            watch(engine, decision);
+            decision->next_sync_ns = convergence_watch_ns(engine, params,
+                                                          sample);
+            return;
+        }
+        state->engaged = true;
+        state->full_bytes_per_s = model->last_dirty_bytes_per_s;
     }
-    if (!state->engaged && !convergence_model_needs_help(model, rate)) {
-        watch(engine, decision);
+    if (is_in_vain(engine, params, sample)) {
+        give_up(engine, decision);
         return;
     }
-    state->engaged = true;
-    judge_cut(state, rate);
-    if (state->deaf >= DEAF_MAX) {
-        /* Slowing it is of no use: do not. */
-        decision->throttle_pct = 0;
-        decision->phase = CONVERGENCE_PHASE_STUCK;
-        return;
-    }
-    seek(state, params, rate, model->drain_bytes_per_s * RHO);
-    decision->throttle_pct = share_to_pct(params, state->share);
-    decision->phase = judge(state, params, model, rate);
+    slow_down(engine, params, sample, decision);
+    decision->next_sync_ns = convergence_look_ns(engine, params, sample);
     if (!decision->throttle_pct) {
         watch(engine, decision);
     }
 }
 
-static void predictive_init(ConvergenceEngine *engine)
-{
-    engine->predictive.share = 1;
-}
-
 const ConvergencePolicyOps convergence_predictive = {
     .name = "predictive",
-    .init = predictive_init,
     .decide = predictive_decide,
 };

@@ -271,6 +271,10 @@ void convergence_pass_done(void)
     notice_sent(ram_bytes_remaining());
     if (convergence.pass_sent) {
         convergence.pass_sent = false;
+        if (!convergence.passes) {
+            /* The policies wait for this, and zero pages hide when it is. */
+            qatomic_set(&convergence.next_sync_ns, 0);
+        }
         qatomic_set(&convergence.passes, convergence.passes + 1);
     }
 }

@@ -155,13 +155,17 @@ typedef struct ConvergenceModel {
     int64_t last_sample_ns;
     double dirty_bytes_per_s;       /* different pages, per sync interval */
     double new_bytes_per_s;         /* of them, newly dirtied */
-    double wire_bytes_per_s;
+    double wire_bytes_per_s;        /* syncs included */
+    double link_bytes_per_s;        /* on the wire while something is sent */
     double page_bytes_per_wire_byte;
     double drain_bytes_per_s;       /* pages that are not zero */
     double pass_bytes_per_s;        /* all pages, zero pages included */
     double device_bytes_per_s;      /* dirtied by no vCPU */
     double sync_cost_ns;
+    /* Mean deviation of the wire rate from one sample to the next, 0 to 1. */
+    double wire_deviation;
     /* The last interval alone, unsmoothed. */
+    int64_t last_interval_ns;
     double last_dirty_bytes_per_s;
     double last_new_bytes_per_s;
     /* Mean relative change of the net drain rate, for the error band. */
@@ -176,16 +180,18 @@ typedef struct ConvergenceStepState {
 } ConvergenceStepState;
 
 typedef struct ConvergencePredictiveState {
-    double share;                   /* of its time that the guest runs */
-    double cut_from_bytes_per_s;    /* dirty rate before the last cut */
-    unsigned settled;               /* samples within the target in a row */
-    unsigned deaf;                  /* cuts in a row that did not reduce it */
-    bool cut;                       /* the last look cut the share */
+    double full_bytes_per_s;        /* dirty rate before the first cut */
+    double given_up_bytes_per_s;    /* drain rate when it gave up */
+    double least_bytes_per_s;       /* dirty rate under the most throttle */
+    unsigned unsure;                /* looks too short to tell */
+    unsigned in_vain;               /* looks at the most throttle */
     bool engaged;
+    bool given_up;
 } ConvergencePredictiveState;
 
 typedef struct ConvergenceLimitState {
     double level_bytes_per_s;
+    unsigned unsure;
     unsigned calm;
     bool engaged;
 } ConvergenceLimitState;
@@ -219,6 +225,10 @@ struct ConvergenceEngine {
         ConvergencePredictiveState predictive;
         ConvergenceLimitState limit;
     };
+    /* What the policy expects to be dirtied from now on. */
+    double planned_bytes_per_s;
+    /* It looks for its throttle: syncs may cost more for that while. */
+    bool seeking;
     /* The last decision stands until the next valid sample. */
     ConvergenceDecision decision;
     /* Deadline */

@@ -1,0 +1,19 @@
+/*
+ * Simulator: the evacuation of a host
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SIM_FLEET_H
+#define SIM_FLEET_H
+
+/*
+ * Move @n guests of all kinds over one link that they share, as many at a time
+ * as a host would, and print what it took.  Returns an exit status: 0 if all
+ * arrived.
+ */
+int sim_fleet(unsigned n, const char *policy);
+
+#endif /* SIM_FLEET_H */

@@ -1,0 +1,383 @@
+/*
+ * Simulator: the migration loop around the engine
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <math.h>
+#include "sim-migration.h"
+
+#define NS_PER_S  1000000000LL
+#define NS_PER_MS 1000000LL
+
+/* A host that has been up for 104 days. */
+#define START_NS (104 * 86400 * NS_PER_S + 987654321)
+#define SLICE_NS (50 * NS_PER_MS)
+#define CAPPED_SLICE_NS (100 * NS_PER_MS)
+#define TICK_NS (100 * NS_PER_MS)
+/* Of a sync: 256 GiB were seen to take 10 to 70 ms. */
+#define SYNC_BASE_NS (50 * 1000)
+#define SYNC_NS_PER_GIB (50 * 1000)
+/* Device state, and the destination's start. */
+#define DEVICES_MS 4
+/* Pages that the sender can look at, above what it sends. */
+#define SCAN_BYTES_PER_S 5e9
+
+bool sim_migration_init(SimMigration *m, const SimSpec *spec,
+                        const char *policy)
+{
+    bool none = !strcmp(policy, SIM_POLICY_NONE);
+    bool stock = !strcmp(policy, SIM_POLICY_STOCK);
+    unsigned n_vcpus = spec->guest->n_vcpus;
+
+    if (!none && !stock && !convergence_policy_find(policy)) {
+        return false;
+    }
+    *m = (SimMigration) {
+        .spec = *spec,
+        .is_stock = stock,
+        .start_ns = START_NS, .now_ns = START_NS, .last_sync_ns = START_NS,
+        .tick_ns = START_NS, .stock_period_ns = START_NS,
+        .params = {
+            .auto_converge = !none && !stock,
+            .policy = convergence_policy_find(policy),
+            .initial_throttle_pct = 20, .throttle_increment_pct = 10,
+            .max_throttle_pct = 99, .trigger_threshold_pct = 50,
+            .sync_period_ms = 1000,
+            .downtime_limit_ms = spec->downtime_limit_ms,
+            .max_downtime_ms = 5000,
+        },
+        .vcpus = g_new0(ConvergenceVcpu, n_vcpus),
+        .limits_bytes_per_s = g_new0(uint64_t, n_vcpus),
+        .record = spec->keep_record ?
+                  g_array_new(false, false, sizeof(SimRecord)) : NULL,
+    };
+    for (unsigned v = 0; v < n_vcpus; v++) {
+        m->vcpus[v].id = v;
+    }
+    m->next_sync_ns = m->params.auto_converge ? START_NS + NS_PER_S :
+                      INT64_MAX;
+    sim_guest_init(&m->guest, spec->guest);
+    sim_link_init(&m->link, spec->link, spec->seed);
+    m->synced_remaining_bytes = sim_guest_remaining_bytes(&m->guest);
+    convergence_engine_init(&m->engine, START_NS);
+    return true;
+}
+
+void sim_migration_free(SimMigration *m)
+{
+    g_free(m->vcpus);
+    g_free(m->limits_bytes_per_s);
+    if (m->record) {
+        g_array_free(m->record, true);
+    }
+    *m = (SimMigration) { .done = true };
+}
+
+static double elapsed_s(const SimMigration *m)
+{
+    return (double)(m->now_ns - m->start_ns) / NS_PER_S;
+}
+
+static int64_t sync_cost_ns(const SimMigration *m)
+{
+    return SYNC_BASE_NS + SYNC_NS_PER_GIB *
+           (m->spec.guest->ram_bytes / (1ULL << 30));
+}
+
+static void pass_time(SimMigration *m, int64_t ns)
+{
+    sim_guest_run(&m->guest, elapsed_s(m), (double)ns / NS_PER_S,
+                  &m->slowdown);
+    m->now_ns += ns;
+}
+
+/*
+ * QEMU 7.2: at a sync at least a second after the last such, dirtied pages
+ * against half of the bytes on the wire; each second bad one adds 10 %.
+ */
+static void stock_decide(SimMigration *m, double dirtied_bytes)
+{
+    double *pct = &m->slowdown.throttle_pct;
+
+    m->stock_dirtied_bytes += dirtied_bytes;
+    if (m->now_ns <= m->stock_period_ns + NS_PER_S) {
+        return;
+    }
+    if (m->stock_dirtied_bytes > m->stock_wire_bytes / 2 &&
+        ++m->stock_bad_periods >= 2) {
+        m->stock_bad_periods = 0;
+        *pct = *pct > 0 ? MIN(*pct + 10, 99) : 20;
+    }
+    m->stock_period_ns = m->now_ns;
+    m->stock_dirtied_bytes = 0;
+    m->stock_wire_bytes = 0;
+}
+
+static ConvergenceSample make_sample(SimMigration *m, SimSync sync,
+                                     const double *vcpu_bytes,
+                                     int64_t cost_ns)
+{
+    uint64_t after = sim_guest_remaining_bytes(&m->guest);
+
+    for (unsigned v = 0; v < m->spec.guest->n_vcpus; v++) {
+        m->vcpus[v].dirtied_bytes = vcpu_bytes[v];
+    }
+    return (ConvergenceSample) {
+        .now_ns = m->now_ns,
+        .interval_ns = m->now_ns - m->last_sync_ns,
+        .dirtied_bytes = sync.dirtied_bytes,
+        .touched_bytes = sync.touched_bytes,
+        .drained_bytes = m->drained.page_bytes,
+        .zero_bytes = m->drained.zero_bytes,
+        .wire_bytes = m->drained.wire_bytes,
+        .remaining_bytes = after,
+        .ram_bytes = m->spec.guest->ram_bytes,
+        .bulk_remaining_bytes = sim_guest_unsent_bytes(&m->guest),
+        .bandwidth_bytes_per_s = m->spec.link->cap_bytes_per_s,
+        .sync_cost_ns = cost_ns,
+        .throttle_pct = m->slowdown.throttle_pct,
+        .vcpus = m->vcpus,
+        .n_vcpus = m->spec.guest->n_vcpus,
+        .bulk_pass = sim_guest_in_bulk_pass(&m->guest),
+        .valid = true,
+    };
+}
+
+static void count_reversals(SimMigration *m, const ConvergenceDecision *d)
+{
+    int change = (int)d->throttle_pct - (int)m->slowdown.throttle_pct;
+    int direction = (change > 0) - (change < 0);
+
+    /* A point or two is the rounding of a percentage. */
+    if (abs(change) <= 2) {
+        return;
+    }
+    m->result.reversals += m->last_direction && direction &&
+                           direction != m->last_direction;
+    m->last_direction = direction;
+}
+
+static void obey(SimMigration *m, const ConvergenceDecision *d)
+{
+    SimResult *r = &m->result;
+
+    count_reversals(m, d);
+    m->slowdown.throttle_pct = d->throttle_pct;
+    for (unsigned v = 0; v < m->spec.guest->n_vcpus; v++) {
+        m->limits_bytes_per_s[v] = m->vcpus[v].limit_bytes_per_s;
+    }
+    m->slowdown.limits_bytes_per_s =
+        d->vcpus_limited ? m->limits_bytes_per_s : NULL;
+    m->next_sync_ns = m->now_ns + d->next_sync_ns;
+    r->limited |= d->vcpus_limited;
+    r->max_throttle_pct = MAX(r->max_throttle_pct, d->throttle_pct);
+    r->last_throttle_pct = d->throttle_pct;
+    if (d->phase == CONVERGENCE_PHASE_STUCK) {
+        r->stuck = true;
+        g_strlcpy(r->reason, d->reason, sizeof(r->reason));
+    }
+}
+
+static void write_trace(SimMigration *m, const ConvergenceSample *sample,
+                        const ConvergenceDecision *d)
+{
+    char in[16384], out[16384];
+
+    convergence_format_sample(sample, &m->params, in, sizeof(in));
+    convergence_format_decision(d, sample, out, sizeof(out));
+    fprintf(m->spec.trace, "convergence_decision %s %s\n", in, out);
+}
+
+static void keep_record(SimMigration *m, const ConvergenceSample *sample)
+{
+    const ConvergenceDecision *d = &m->engine.decision;
+    SimRecord record = {
+        .at_s = elapsed_s(m),
+        .remaining_bytes = sample->remaining_bytes,
+        .dirty_bytes_per_s = (double)sample->touched_bytes * NS_PER_S /
+                             MAX(sample->interval_ns, 1),
+        .drain_bytes_per_s = m->engine.model.drain_bytes_per_s,
+        .throttle_pct = m->slowdown.throttle_pct,
+        .phase = d->phase,
+        .predicted = d->predicted,
+        .predicted_total_s = elapsed_s(m) + d->predicted_remaining_ms / 1e3,
+        .bulk_pass = sample->bulk_pass,
+    };
+
+    g_array_append_val(m->record, record);
+}
+
+static void sync_bitmap(SimMigration *m)
+{
+    int64_t cost_ns = sync_cost_ns(m);
+    double vcpu_bytes[SIM_MAX_VCPUS];
+    ConvergenceSample sample;
+    SimSync sync;
+
+    pass_time(m, cost_ns);
+    memcpy(vcpu_bytes, m->guest.vcpu_logged_bytes, sizeof(vcpu_bytes));
+    sync = sim_guest_sync(&m->guest);
+    sample = make_sample(m, sync, vcpu_bytes, cost_ns);
+    if (m->is_stock) {
+        stock_decide(m, sync.dirtied_bytes);
+        m->result.max_throttle_pct = m->slowdown.throttle_pct;
+    } else if (m->params.auto_converge) {
+        const ConvergenceDecision *d =
+            convergence_engine_update(&m->engine, &m->params, &sample);
+
+        if (m->spec.trace) {
+            write_trace(m, &sample, d);
+        }
+        obey(m, d);
+    }
+    if (m->record) {
+        keep_record(m, &sample);
+    }
+    m->last_sync_ns = m->now_ns;
+    m->drained = (SimDrain) { 0 };
+}
+
+static void complete(SimMigration *m, double share)
+{
+    SimResult *r = &m->result;
+    double left_bytes = sim_guest_remaining_bytes(&m->guest);
+    double s = 0, slice_s = (double)SLICE_NS / NS_PER_S;
+
+    /* max-bandwidth does not hold while the guest is stopped. */
+    while (left_bytes > 0) {
+        double rate = sim_link_rate(&m->link, elapsed_s(m) + s) * share;
+        double take_s = MIN(slice_s, left_bytes / rate);
+
+        left_bytes -= rate * take_s;
+        s += take_s;
+        if (take_s < slice_s) {
+            break;
+        }
+    }
+    r->completed = true;
+    r->downtime_ms = s * 1000 + sync_cost_ns(m) / 1e6 + DEVICES_MS;
+    r->wire_bytes += sim_guest_remaining_bytes(&m->guest);
+    m->now_ns += r->downtime_ms * NS_PER_MS;
+    m->guest.lost_vcpu_s += r->downtime_ms / 1000 * m->spec.guest->n_vcpus;
+    m->guest.reader_lost_s += r->downtime_ms / 1000;
+}
+
+static void finish(SimMigration *m)
+{
+    SimResult *r = &m->result;
+
+    m->done = true;
+    r->total_s = elapsed_s(m);
+    r->lost_vcpu_s = m->guest.lost_vcpu_s;
+    r->reader_lost_s = m->guest.reader_lost_s;
+}
+
+static void measure_bandwidth(SimMigration *m)
+{
+    double s = (double)(m->now_ns - m->tick_ns) / NS_PER_S;
+    double rate = m->tick_wire_bytes / s;
+
+    if (m->now_ns < m->tick_ns + TICK_NS) {
+        return;
+    }
+    m->threshold_bytes = m->params.auto_converge ?
+        convergence_engine_threshold_bytes(&m->engine,
+                                           m->params.downtime_limit_ms, rate) :
+        rate * m->params.downtime_limit_ms / 1000;
+    m->tick_ns = m->now_ns;
+    m->tick_wire_bytes = 0;
+}
+
+static void send_slice(SimMigration *m, double share)
+{
+    const SimLinkSpec *link = m->spec.link;
+    int64_t ns = link->cap_bytes_per_s > 0 ? CAPPED_SLICE_NS : SLICE_NS;
+    double s = (double)ns / NS_PER_S;
+    double rate = sim_link_rate(&m->link, elapsed_s(m)) * share;
+    bool was_bulk = sim_guest_in_bulk_pass(&m->guest);
+    SimDrain drain;
+
+    if (link->cap_bytes_per_s > 0) {
+        rate = MIN(rate, link->cap_bytes_per_s);
+    }
+    drain = sim_guest_drain(&m->guest, rate * s,
+                            MAX(SCAN_BYTES_PER_S, 2 * rate) * s);
+    /* It ran dry: the loop goes round at once, and syncs. */
+    if (!(sim_guest_remaining_bytes(&m->guest) > 0) && rate > 0) {
+        ns = MAX(drain.wire_bytes / rate * NS_PER_S, NS_PER_MS);
+    }
+    m->drained.page_bytes += drain.page_bytes;
+    m->drained.zero_bytes += drain.zero_bytes;
+    m->drained.wire_bytes += drain.wire_bytes;
+    m->tick_wire_bytes += drain.wire_bytes;
+    m->stock_wire_bytes += drain.wire_bytes;
+    m->result.wire_bytes += drain.wire_bytes;
+    pass_time(m, ns);
+    if (was_bulk && !sim_guest_in_bulk_pass(&m->guest)) {
+        m->result.bulk_s = elapsed_s(m);
+        if (m->params.auto_converge) {
+            /* As convergence_pass_done() has it. */
+            m->next_sync_ns = m->now_ns;
+        }
+    }
+}
+
+void sim_migration_slice(SimMigration *m, double share)
+{
+    if (m->done) {
+        return;
+    }
+    if (m->now_ns >= m->next_sync_ns ||
+        sim_guest_remaining_bytes(&m->guest) < m->threshold_bytes) {
+        sync_bitmap(m);
+        if (sim_guest_remaining_bytes(&m->guest) < m->threshold_bytes) {
+            complete(m, share);
+            finish(m);
+            return;
+        }
+    }
+    send_slice(m, share);
+    measure_bandwidth(m);
+    if (elapsed_s(m) >= m->spec.limit_s) {
+        finish(m);
+    }
+}
+
+SimResult sim_migration_run(SimMigration *m, const SimSpec *spec,
+                            const char *policy)
+{
+    bool known = sim_migration_init(m, spec, policy);
+
+    assert(known);
+    while (!m->done) {
+        sim_migration_slice(m, 1);
+    }
+    return m->result;
+}
+
+SimFloor sim_floor(const SimSpec *spec)
+{
+    SimMigration m;
+    SimFloor floor;
+    double left_bytes, stop_s, rate = spec->link->rate_bytes_per_s;
+
+    sim_migration_init(&m, spec, SIM_POLICY_NONE);
+    while (sim_guest_in_bulk_pass(&m.guest)) {
+        send_slice(&m, 1);
+    }
+    sim_guest_sync(&m.guest);
+    left_bytes = sim_guest_remaining_bytes(&m.guest);
+    if (spec->link->cap_bytes_per_s > 0) {
+        rate = MIN(rate, spec->link->cap_bytes_per_s);
+    }
+    /* Who stops a guest has to look once more what it has written. */
+    stop_s = left_bytes / rate + sync_cost_ns(&m) / 1e9;
+    floor.total_s = elapsed_s(&m) + stop_s;
+    floor.lost_vcpu_s = stop_s * spec->guest->n_vcpus;
+    sim_migration_free(&m);
+    return floor;
+}

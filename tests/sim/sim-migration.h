@@ -1,0 +1,116 @@
+/*
+ * Simulator: the migration loop around the engine
+ *
+ *   each slice (50 ms; 100 ms under a bandwidth cap, as QEMU's loop has it):
+ *       sync the bitmap if the engine's time has come, or if what remains is
+ *           below the threshold; make the sample, ask the engine
+ *       switch over if what remains is still below it
+ *       else send for a slice, and let the guest run meanwhile
+ *       each 100 ms: measure the bandwidth, ask for the threshold
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SIM_MIGRATION_H
+#define SIM_MIGRATION_H
+
+#include "migration/convergence-engine.h"
+#include "sim-guest.h"
+#include "sim-link.h"
+
+/* Beside the engine's policies: QEMU 7.2's own trigger, and no slow-down. */
+#define SIM_POLICY_STOCK "stock"
+#define SIM_POLICY_NONE  "none"
+
+/* One line of the record, after a sync. */
+typedef struct SimRecord {
+    double at_s;
+    double remaining_bytes;
+    double dirty_bytes_per_s;
+    double drain_bytes_per_s;
+    unsigned throttle_pct;
+    ConvergencePhase phase;
+    bool predicted;
+    double predicted_total_s;
+    bool bulk_pass;
+} SimRecord;
+
+typedef struct SimSpec {
+    const SimGuestSpec *guest;
+    const SimLinkSpec *link;
+    double downtime_limit_ms;
+    double limit_s;                 /* give up after that */
+    uint64_t seed;
+    bool keep_record;
+    FILE *trace;                    /* decisions, for `replay`; or NULL */
+} SimSpec;
+
+typedef struct SimResult {
+    bool completed;
+    double total_s;
+    double bulk_s;                  /* when the bulk pass ended */
+    double bulk_left_bytes;         /* and what was dirty by then */
+    double downtime_ms;
+    double lost_vcpu_s;
+    double reader_lost_s;
+    double wire_bytes;
+    unsigned max_throttle_pct;
+    unsigned last_throttle_pct;
+    /* Ups that follow downs and the reverse, while it was settled. */
+    unsigned reversals;
+    bool limited;                   /* vCPUs had limits */
+    bool stuck;
+    char reason[CONVERGENCE_REASON_MAX_BYTES];
+} SimResult;
+
+typedef struct SimMigration {
+    SimSpec spec;
+    SimGuest guest;
+    SimLink link;
+    ConvergenceEngine engine;
+    ConvergenceParams params;
+    ConvergenceVcpu *vcpus;
+    uint64_t *limits_bytes_per_s;
+    SimSlowdown slowdown;
+    int64_t start_ns, now_ns, next_sync_ns, last_sync_ns;
+    /* Since the last sync. */
+    SimDrain drained;
+    uint64_t synced_remaining_bytes;
+    /* Since the last measurement of the bandwidth. */
+    int64_t tick_ns;
+    double tick_wire_bytes;
+    double threshold_bytes;
+    bool is_stock;
+    unsigned stock_bad_periods;
+    int64_t stock_period_ns;
+    double stock_dirtied_bytes, stock_wire_bytes;
+    int last_direction;
+    GArray *record;                 /* of SimRecord */
+    bool done;
+    SimResult result;
+} SimMigration;
+
+/* Returns false if there is no such policy. */
+bool sim_migration_init(SimMigration *m, const SimSpec *spec,
+                        const char *policy);
+
+/* One slice; @share is the part of the link that is this migration's. */
+void sim_migration_slice(SimMigration *m, double share);
+
+void sim_migration_free(SimMigration *m);
+
+/* From begin to end on a link of its own; the record is @m's. */
+SimResult sim_migration_run(SimMigration *m, const SimSpec *spec,
+                            const char *policy);
+
+/* What stopping the guest after the bulk pass would take. */
+typedef struct SimFloor {
+    double total_s;                 /* F */
+    double lost_vcpu_s;
+} SimFloor;
+
+SimFloor sim_floor(const SimSpec *spec);
+
+#endif /* SIM_MIGRATION_H */

@@ -1,0 +1,207 @@
+/*
+ * Simulator: a real migration, decided again
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <errno.h>
+#include "migration/convergence-engine.h"
+#include "sim-guest.h"
+#include "sim-replay.h"
+
+#define MARK "convergence_decision "
+
+typedef struct Replay {
+    ConvergenceEngine engine;
+    ConvergenceParams params;
+    ConvergenceSample sample;
+    ConvergenceVcpu vcpus[SIM_MAX_VCPUS];
+    char phase[32];
+    unsigned throttle_pct;
+    int64_t next_sync_ns;
+    bool limited;
+    uint64_t limits_bytes_per_s[SIM_MAX_VCPUS];
+    unsigned n_limits;
+    unsigned decisions, differences;
+    bool started;
+} Replay;
+
+typedef struct Field {
+    const char *key;
+    size_t size;
+    void *value;
+} Field;
+
+#define FIELD(key, member) { key, sizeof(replay->member), &replay->member }
+
+static bool set_number(Replay *replay, const char *key, const char *value)
+{
+    const Field fields[] = {
+        FIELD("auto", params.auto_converge),
+        FIELD("initial", params.initial_throttle_pct),
+        FIELD("increment", params.throttle_increment_pct),
+        FIELD("max", params.max_throttle_pct),
+        FIELD("threshold", params.trigger_threshold_pct),
+        FIELD("tailslow", params.tailslow),
+        FIELD("period_ms", params.sync_period_ms),
+        FIELD("downtime_ms", params.downtime_limit_ms),
+        FIELD("vcpu_limit", params.vcpu_dirty_limit_bytes_per_s),
+        FIELD("now_ns", sample.now_ns),
+        FIELD("interval_ns", sample.interval_ns),
+        FIELD("dirtied", sample.dirtied_bytes),
+        FIELD("touched", sample.touched_bytes),
+        FIELD("drained", sample.drained_bytes),
+        FIELD("zero", sample.zero_bytes),
+        FIELD("wire", sample.wire_bytes),
+        FIELD("remaining", sample.remaining_bytes),
+        FIELD("ram", sample.ram_bytes),
+        FIELD("bulk_remaining", sample.bulk_remaining_bytes),
+        FIELD("bandwidth", sample.bandwidth_bytes_per_s),
+        FIELD("sync_cost_ns", sample.sync_cost_ns),
+        FIELD("throttle", sample.throttle_pct),
+        FIELD("bulk", sample.bulk_pass),
+        FIELD("valid", sample.valid),
+        FIELD("decided_throttle", throttle_pct),
+        FIELD("next_sync_ns", next_sync_ns),
+        FIELD("limited", limited),
+    };
+    uint64_t number = value[0] == '-' ? (uint64_t)strtoll(value, NULL, 10) :
+                      strtoull(value, NULL, 10);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(fields); i++) {
+        if (!strcmp(fields[i].key, key)) {
+            switch (fields[i].size) {
+            case 1:
+                *(uint8_t *)fields[i].value = number;
+                break;
+            case 4:
+                *(uint32_t *)fields[i].value = number;
+                break;
+            default:
+                *(uint64_t *)fields[i].value = number;
+                break;
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+static void set_field(Replay *replay, const char *key, const char *value)
+{
+    const char *colon = strchr(value, ':');
+
+    if (!strcmp(key, "policy")) {
+        replay->params.policy = convergence_policy_find(value);
+    } else if (!strcmp(key, "phase")) {
+        g_strlcpy(replay->phase, value, sizeof(replay->phase));
+    } else if (!strcmp(key, "v") && colon &&
+               replay->sample.n_vcpus < SIM_MAX_VCPUS) {
+        ConvergenceVcpu *vcpu = &replay->vcpus[replay->sample.n_vcpus++];
+
+        vcpu->id = atoi(value);
+        vcpu->dirtied_bytes = strtoull(colon + 1, NULL, 10);
+    } else if (!strcmp(key, "l") && colon &&
+               replay->n_limits < SIM_MAX_VCPUS) {
+        replay->limits_bytes_per_s[replay->n_limits++] =
+            strtoull(colon + 1, NULL, 10);
+    } else {
+        /* Forecasts are not decisions; what is unknown is from the future. */
+        set_number(replay, key, value);
+    }
+}
+
+static void parse(Replay *replay, char *text)
+{
+    char *save = NULL;
+
+    replay->sample = (ConvergenceSample) { .vcpus = replay->vcpus };
+    replay->n_limits = 0;
+    for (char *word = strtok_r(text, " \n", &save); word;
+         word = strtok_r(NULL, " \n", &save)) {
+        char *equals = strchr(word, '=');
+
+        if (equals) {
+            *equals = '\0';
+            set_field(replay, word, equals + 1);
+        }
+    }
+}
+
+static bool same_limits(const Replay *replay, const ConvergenceDecision *d)
+{
+    if (d->vcpus_limited != replay->limited) {
+        return false;
+    }
+    for (unsigned i = 0; replay->limited && i < replay->n_limits &&
+         i < replay->sample.n_vcpus; i++) {
+        if (replay->vcpus[i].limit_bytes_per_s !=
+            replay->limits_bytes_per_s[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void decide_again(Replay *replay, FILE *out)
+{
+    const ConvergenceDecision *d;
+
+    if (!replay->started) {
+        convergence_engine_init(&replay->engine, replay->sample.now_ns -
+                                                 replay->sample.interval_ns);
+        replay->started = true;
+    }
+    d = convergence_engine_update(&replay->engine, &replay->params,
+                                  &replay->sample);
+    replay->decisions++;
+    if (d->throttle_pct == replay->throttle_pct &&
+        d->next_sync_ns == replay->next_sync_ns && same_limits(replay, d) &&
+        !strcmp(convergence_phase_name(d->phase), replay->phase)) {
+        return;
+    }
+    replay->differences++;
+    fprintf(out, "%.3f s: was %s, throttle %u %%%s, next sync in %.3f s; is "
+            "%s, throttle %u %%%s, next sync in %.3f s\n",
+            (replay->sample.now_ns - replay->engine.start_ns) / 1e9,
+            replay->phase, replay->throttle_pct,
+            replay->limited ? ", limits" : "", replay->next_sync_ns / 1e9,
+            convergence_phase_name(d->phase), d->throttle_pct,
+            d->vcpus_limited ? ", limits" : "", d->next_sync_ns / 1e9);
+}
+
+int sim_replay(const char *path, FILE *out)
+{
+    g_autofree Replay *replay = g_new0(Replay, 1);
+    FILE *file = strcmp(path, "-") ? fopen(path, "r") : stdin;
+    char *line = NULL;
+    size_t size = 0;
+
+    if (!file) {
+        fprintf(stderr, "converge-sim: %s: %s\n", path, strerror(errno));
+        return 2;
+    }
+    while (getline(&line, &size, file) > 0) {
+        char *text = strstr(line, MARK);
+
+        if (text) {
+            parse(replay, text + strlen(MARK));
+            decide_again(replay, out);
+        }
+    }
+    free(line);     /* getline's own, not GLib's */
+    if (file != stdin) {
+        fclose(file);
+    }
+    fprintf(out, "%u decisions, %u of them differ\n", replay->decisions,
+            replay->differences);
+    if (!replay->decisions) {
+        fprintf(stderr, "converge-sim: %s holds no convergence_decision; "
+                "start QEMU with -trace convergence_decision\n", path);
+        return 2;
+    }
+    return replay->differences ? 1 : 0;
+}

@@ -1,0 +1,389 @@
+/*
+ * Simulator: the scenarios, each with the claim it shows and its bounds
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "sim-scenarios.h"
+
+#define MIB (1024.0 * 1024)
+#define GIB (1024 * MIB)
+#define TIB (1024 * GIB)
+#define GB_PER_S 1e9
+
+/* The guest of the measurements: 512 MiB, some 352 MB of it not zero. */
+#define SMALL_GUEST .ram_bytes = 512 * MIB, .zero_bytes = 184e6, .n_vcpus = 2
+/* 64 MB/s by max-bandwidth, over a wire that could do much more. */
+#define SLOW_LINK { .rate_bytes_per_s = 10 * GBIT_PER_S, \
+                    .cap_bytes_per_s = 64 * MB_PER_S }
+#define LINK_GBIT(n) { .rate_bytes_per_s = (n) * GBIT_PER_S }
+
+#define USUAL .max_floors = 1.5, .max_lost_stops = 1.5, \
+              .max_reversals = 1, .reversals_asserted = true
+#define LIMITED .max_floors = 1.2, .max_lost_stops = 1.2
+
+const SimScenario sim_scenarios[] = {
+    {
+        .name = "reference-paced",
+        .claim = "256 MiB at 100 MB/s over 64 MB/s ends near the floor",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 256 * MIB, .rate_bytes_per_s = 100 * MB_PER_S,
+              .capacity_bytes_per_s = 1.5 * GB_PER_S, .n_vcpus = 1 } } },
+        .link = SLOW_LINK, .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { USUAL },
+        .dirty_limit = { LIMITED, .max_reader_lost_s = 0.3 },
+    }, {
+        .name = "reference-flat-out",
+        .claim = "128 MiB flat out over 64 MB/s: stock never ends, we do",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 128 * MIB, .rate_bytes_per_s = 2 * GB_PER_S,
+              .n_vcpus = 1 } } },
+        .link = SLOW_LINK, .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { USUAL },
+        .dirty_limit = { LIMITED, .max_reader_lost_s = 0.3 },
+    }, {
+        .name = "half-of-link",
+        .claim = "dirtying half of what the link drains needs no throttle",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 256 * MIB, .rate_bytes_per_s = 32 * MB_PER_S,
+              .capacity_bytes_per_s = 1.5 * GB_PER_S, .n_vcpus = 1 } } },
+        .link = SLOW_LINK, .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { .no_slowdown = true, .max_floors = 1.6 },
+        .dirty_limit = { .no_slowdown = true, .max_floors = 1.6 },
+    }, {
+        .name = "half-of-link-jitter",
+        .claim = "a jittery link alone is no reason to throttle",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 256 * MIB, .rate_bytes_per_s = 28 * MB_PER_S,
+              .capacity_bytes_per_s = 1.5 * GB_PER_S, .n_vcpus = 1 } } },
+        .link = { .rate_bytes_per_s = 64 * MB_PER_S, .jitter = 0.3 },
+        .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { .no_slowdown = true, .max_floors = 1.6 },
+        .dirty_limit = { .no_slowdown = true, .max_floors = 1.6 },
+    }, {
+        .name = "idle",
+        .claim = "an idle guest is left alone and takes one pass",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 4 * GIB,
+                   .n_vcpus = 4 },
+        .link = LINK_GBIT(10), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { .no_slowdown = true, .max_floors = 1.1 },
+        .dirty_limit = { .no_slowdown = true, .max_floors = 1.1 },
+    }, {
+        .name = "hot-set-fits-downtime",
+        .claim = "a hot set that fits the downtime limit needs no throttle",
+        .guest = { .ram_bytes = 16 * GIB, .zero_bytes = 4 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 128 * MIB, .rate_bytes_per_s = 4 * GB_PER_S,
+              .n_vcpus = 4 } } },
+        .link = LINK_GBIT(10), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { .no_slowdown = true, .max_floors = 1.2 },
+        .dirty_limit = { .no_slowdown = true, .max_floors = 1.2 },
+    }, {
+        .name = "hot-cold-90-10",
+        .claim = "a hot tenth with nine tenths of the writes",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 2 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 0.4 * GIB, .rate_bytes_per_s = 3.6 * GB_PER_S,
+              .n_vcpus = 4 },
+            { .bytes = 3.6 * GIB, .rate_bytes_per_s = 0.4 * GB_PER_S,
+              .n_vcpus = 4 } } },
+        .link = LINK_GBIT(10), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "bursts",
+        .claim = "one second on, one second off",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 200 * MIB, .rate_bytes_per_s = 400 * MB_PER_S,
+              .on_s = 1, .off_s = 1, .n_vcpus = 1 } } },
+        .link = SLOW_LINK, .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { .max_floors = 1.5, .max_lost_stops = 1.5 },
+        .dirty_limit = { LIMITED },
+    }, {
+        .name = "slow-bursts",
+        .claim = "ten seconds on, ten seconds off: given back in between",
+        .guest = { .ram_bytes = 4 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 1 * GIB, .rate_bytes_per_s = 800 * MB_PER_S,
+              .on_s = 10, .off_s = 10, .n_vcpus = 2 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { .max_floors = 1.5, .max_lost_stops = 1.5 },
+        .dirty_limit = { LIMITED },
+    }, {
+        .name = "two-phases",
+        .claim = "busy after the bulk pass has begun, busier later",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 100 * MIB, .rate_bytes_per_s = 20 * MB_PER_S,
+              .n_vcpus = 1, .until_s = 6 },
+            { .bytes = 150 * MIB, .rate_bytes_per_s = 500 * MB_PER_S,
+              .n_vcpus = 1, .from_s = 6 } } },
+        .link = SLOW_LINK, .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { .max_reversals = 1, .reversals_asserted = true },
+    }, {
+        .name = "calms-down",
+        .claim = "a guest that calms down has its time back at once",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 4 * GIB, .rate_bytes_per_s = 1 * GB_PER_S,
+              .n_vcpus = 4, .until_s = 65 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { .max_floors = 1.3, .max_lost_stops = 0.6,
+                        .released = true },
+        .dirty_limit = { LIMITED },
+    }, {
+        .name = "growing",
+        .claim = "a working set that grows by 20 MB/s all the time",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 0.5 * GIB, .rate_bytes_per_s = 500 * MB_PER_S,
+              .growth_bytes_per_s = 20 * MB_PER_S, .n_vcpus = 2 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "paced-writer",
+        .claim = "a writer that waits most of the time is found out",
+        .guest = { .ram_bytes = 4 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 2 * GIB, .rate_bytes_per_s = 200 * MB_PER_S,
+              .capacity_bytes_per_s = 4 * GB_PER_S, .n_vcpus = 2 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "deaf-writer",
+        .claim = "where the most throttle is too little, it is not kept up",
+        .guest = { .ram_bytes = 4 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 2 * GIB, .rate_bytes_per_s = 400 * MB_PER_S,
+              .capacity_bytes_per_s = 60 * GB_PER_S, .n_vcpus = 4 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 300,
+        .predictive = { .stuck = true, .released = true },
+        .dirty_limit = { LIMITED },
+    }, {
+        .name = "devices-below-link",
+        .claim = "DMA takes 40 % of the link; what is left is shared",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 1 * GIB, .rate_bytes_per_s = 50 * MB_PER_S },
+            { .bytes = 1 * GIB, .rate_bytes_per_s = 600 * MB_PER_S,
+              .n_vcpus = 2 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { .max_floors = 1.8, .max_lost_stops = 2.2 },
+        .dirty_limit = { .max_floors = 1.8 },
+    }, {
+        .name = "devices-above-link",
+        .claim = "DMA alone outpaces the link: stuck, and no vCPU suffers",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 4 * GIB, .rate_bytes_per_s = 200 * MB_PER_S },
+            { .bytes = 1 * GIB, .rate_bytes_per_s = 10 * MB_PER_S,
+              .n_vcpus = 2 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 300,
+        .predictive = { .stuck = true, .released = true },
+        .dirty_limit = { .stuck = true },
+    }, {
+        .name = "slow-link-1gbit",
+        .claim = "32 GiB of an in-memory database over 1 Gb/s",
+        .guest = { .ram_bytes = 32 * GIB, .zero_bytes = 8 * GIB,
+                   .n_vcpus = 8, .sets = {
+            { .bytes = 1 * GIB, .rate_bytes_per_s = 400 * MB_PER_S,
+              .n_vcpus = 8 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 1200,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "jittery-link",
+        .claim = "a link that jitters by 40 %: no oscillation, in the limit",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 2 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 1 * GIB, .rate_bytes_per_s = 1 * GB_PER_S,
+              .n_vcpus = 4 } } },
+        .link = { .rate_bytes_per_s = 2.5 * GBIT_PER_S, .jitter = 0.4 },
+        .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "link-drop",
+        .claim = "a link that loses 80 % of its rate for five seconds",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 2 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 2 * GIB, .rate_bytes_per_s = 1 * GB_PER_S,
+              .n_vcpus = 4 } } },
+        .link = { .rate_bytes_per_s = 2.5 * GBIT_PER_S,
+                  .drop_from_s = 22, .drop_until_s = 27, .drop_to = 0.2 },
+        .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { .max_floors = 1.7, .max_lost_stops = 2.2 },
+    }, {
+        .name = "skewed-8-vcpus",
+        .claim = "two writers of eight: limits spare the other six",
+        .guest = { .ram_bytes = 16 * GIB, .zero_bytes = 4 * GIB,
+                   .n_vcpus = 8, .sets = {
+            { .bytes = 2 * GIB, .rate_bytes_per_s = 3 * GB_PER_S,
+              .n_vcpus = 2 } } },
+        .link = LINK_GBIT(10), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { USUAL },
+        .dirty_limit = { LIMITED, .max_reader_lost_s = 0.3 },
+    }, {
+        .name = "one-vcpu",
+        .claim = "the smallest guest there is",
+        .guest = { .ram_bytes = 512 * MIB, .zero_bytes = 100 * MIB,
+                   .n_vcpus = 1, .sets = {
+            { .bytes = 300 * MIB, .rate_bytes_per_s = 1 * GB_PER_S,
+              .n_vcpus = 1 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 50, .limit_s = 200,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "downtime-50ms",
+        .claim = "a limit of 50 ms is met",
+        .guest = { .ram_bytes = 16 * GIB, .zero_bytes = 4 * GIB,
+                   .n_vcpus = 8, .sets = {
+            { .bytes = 1 * GIB, .rate_bytes_per_s = 2 * GB_PER_S,
+              .n_vcpus = 8 } } },
+        .link = { .rate_bytes_per_s = 10 * GBIT_PER_S, .jitter = 0.05 },
+        .downtime_limit_ms = 50, .limit_s = 600,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "downtime-1000ms",
+        .claim = "a second of downtime makes a saw-tooth guest easy",
+        .guest = { .ram_bytes = 16 * GIB, .zero_bytes = 4 * GIB,
+                   .n_vcpus = 8, .sets = {
+            { .bytes = 4 * GIB, .rate_bytes_per_s = 2 * GB_PER_S,
+              .n_vcpus = 8 } } },
+        .link = LINK_GBIT(10), .downtime_limit_ms = 1000, .limit_s = 600,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "huge-set",
+        .claim = "a guest that rewrites most of its RAM in the bulk pass",
+        .guest = { .ram_bytes = 32 * GIB, .zero_bytes = 2 * GIB,
+                   .n_vcpus = 16, .sets = {
+            { .bytes = 26 * GIB, .rate_bytes_per_s = 6 * GB_PER_S,
+              .n_vcpus = 16 } } },
+        .link = LINK_GBIT(10), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "half-set",
+        .claim = "a guest that rewrites half of its RAM in the bulk pass",
+        .guest = { .ram_bytes = 32 * GIB, .zero_bytes = 2 * GIB,
+                   .n_vcpus = 16, .sets = {
+            { .bytes = 15 * GIB, .rate_bytes_per_s = 6 * GB_PER_S,
+              .n_vcpus = 16 } } },
+        .link = LINK_GBIT(10), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "half-set-slow",
+        .claim = "the same over 1 Gb/s: the work lost bounds the hurry",
+        .guest = { .ram_bytes = 32 * GIB, .zero_bytes = 2 * GIB,
+                   .n_vcpus = 16, .sets = {
+            { .bytes = 15 * GIB, .rate_bytes_per_s = 3 * GB_PER_S,
+              .n_vcpus = 16 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 1200,
+        .predictive = { USUAL },
+        .dirty_limit = { .max_floors = 1.2, .max_lost_stops = 1.4 },
+    }, {
+        .name = "writer-25gbit",
+        .claim = "4 GiB over 25 Gb/s: done before step is half-way up",
+        .guest = { .ram_bytes = 4 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 2 * GIB, .rate_bytes_per_s = 12 * GB_PER_S,
+              .n_vcpus = 4 } } },
+        .link = LINK_GBIT(25), .downtime_limit_ms = 100, .limit_s = 200,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "writer-40gbit",
+        .claim = "8 GiB over 40 Gb/s",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 2 * GIB,
+                   .n_vcpus = 8, .sets = {
+            { .bytes = 4 * GIB, .rate_bytes_per_s = 40 * GB_PER_S,
+              .n_vcpus = 8 } } },
+        .link = LINK_GBIT(40), .downtime_limit_ms = 100, .limit_s = 200,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "writer-100gbit",
+        .claim = "16 GiB over 100 Gb/s",
+        .guest = { .ram_bytes = 16 * GIB, .zero_bytes = 4 * GIB,
+                   .n_vcpus = 16, .sets = {
+            { .bytes = 8 * GIB, .rate_bytes_per_s = 100 * GB_PER_S,
+              .n_vcpus = 16 } } },
+        .link = LINK_GBIT(100), .downtime_limit_ms = 100, .limit_s = 200,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "small-guest-10gbit",
+        .claim = "1 GiB over 10 Gb/s",
+        .guest = { .ram_bytes = 1 * GIB, .zero_bytes = 0.2 * GIB,
+                   .n_vcpus = 2, .sets = {
+            { .bytes = 0.7 * GIB, .rate_bytes_per_s = 8 * GB_PER_S,
+              .n_vcpus = 2 } } },
+        .link = LINK_GBIT(10), .downtime_limit_ms = 50, .limit_s = 200,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "huge-set-slow",
+        .claim = "most of RAM rewritten over 1 Gb/s: early halt is cheapest",
+        .guest = { .ram_bytes = 32 * GIB, .zero_bytes = 2 * GIB,
+                   .n_vcpus = 16, .sets = {
+            { .bytes = 26 * GIB, .rate_bytes_per_s = 3 * GB_PER_S,
+              .n_vcpus = 16 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 1200,
+        .predictive = { USUAL }, .dirty_limit = { .max_floors = 1.2, .max_lost_stops = 1.4 },
+    }, {
+        .name = "tib-100gbit",
+        .claim = "1 TiB, 64 vCPUs, 100 Gb/s",
+        .guest = { .ram_bytes = 1 * TIB, .zero_bytes = 0.2 * TIB,
+                   .n_vcpus = 64, .sets = {
+            { .bytes = 40 * GIB, .rate_bytes_per_s = 30 * GB_PER_S,
+              .n_vcpus = 32 } } },
+        .link = LINK_GBIT(100), .downtime_limit_ms = 300, .limit_s = 1200,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "12tib-400gbit",
+        .claim = "12 TiB, 288 vCPUs, 400 Gb/s: syncs cost two seconds",
+        .guest = { .ram_bytes = 12 * TIB, .zero_bytes = 2 * TIB,
+                   .n_vcpus = 288, .sets = {
+            { .bytes = 400 * GIB, .rate_bytes_per_s = 120 * GB_PER_S,
+              .n_vcpus = 200 } } },
+        .link = LINK_GBIT(400), .downtime_limit_ms = 1000, .limit_s = 2400,
+        .predictive = { .max_floors = 1.5, .max_lost_stops = 1.6 },
+        .dirty_limit = { .max_floors = 1.3 },
+    }, {
+        .name = "bandwidth-32",
+        .claim = "the paced reference guest at half of the bandwidth",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 256 * MIB, .rate_bytes_per_s = 100 * MB_PER_S,
+              .capacity_bytes_per_s = 1.5 * GB_PER_S, .n_vcpus = 1 } } },
+        .link = { .rate_bytes_per_s = 10 * GBIT_PER_S,
+                  .cap_bytes_per_s = 32 * MB_PER_S },
+        .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "bandwidth-128",
+        .claim = "the paced reference guest at twice the bandwidth",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 256 * MIB, .rate_bytes_per_s = 100 * MB_PER_S,
+              .capacity_bytes_per_s = 1.5 * GB_PER_S, .n_vcpus = 1 } } },
+        .link = { .rate_bytes_per_s = 10 * GBIT_PER_S,
+                  .cap_bytes_per_s = 128 * MB_PER_S },
+        .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    },
+};
+
+const unsigned sim_n_scenarios = G_N_ELEMENTS(sim_scenarios);
+
+const SimScenario *sim_scenario_find(const char *name)
+{
+    for (unsigned i = 0; i < sim_n_scenarios; i++) {
+        if (!strcmp(sim_scenarios[i].name, name)) {
+            return &sim_scenarios[i];
+        }
+    }
+    return NULL;
+}
+
+SimSpec sim_scenario_spec(const SimScenario *scenario)
+{
+    return (SimSpec) {
+        .guest = &scenario->guest,
+        .link = &scenario->link,
+        .downtime_limit_ms = scenario->downtime_limit_ms,
+        .limit_s = scenario->limit_s,
+        .seed = 1,
+    };
+}

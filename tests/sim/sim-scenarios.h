@@ -1,0 +1,46 @@
+/*
+ * Simulator: the scenarios, each with the claim it shows and its bounds
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SIM_SCENARIOS_H
+#define SIM_SCENARIOS_H
+
+#include "sim-migration.h"
+
+/* What is not said (0) is not asserted. */
+typedef struct SimBounds {
+    double max_floors;              /* total time, in floors F */
+    double max_lost_stops;          /* work lost, in that of a stop */
+    double max_reader_lost_s;
+    bool no_slowdown;
+    bool stuck;                     /* it must say so, and not finish */
+    unsigned max_reversals;
+    bool reversals_asserted;
+    bool released;                  /* no throttle in force at the end */
+} SimBounds;
+
+typedef struct SimScenario {
+    const char *name;
+    const char *claim;
+    SimGuestSpec guest;
+    SimLinkSpec link;
+    double downtime_limit_ms;
+    double limit_s;
+    SimBounds predictive;
+    SimBounds dirty_limit;
+    /* Why `step` may be quicker here by more than 5 %; NULL: it may not. */
+    const char *step_may_win;
+} SimScenario;
+
+extern const SimScenario sim_scenarios[];
+extern const unsigned sim_n_scenarios;
+
+const SimScenario *sim_scenario_find(const char *name);
+
+SimSpec sim_scenario_spec(const SimScenario *scenario);
+
+#endif /* SIM_SCENARIOS_H */
