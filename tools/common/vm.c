@@ -24,6 +24,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* tests/guest/README.md says why each */
+#define GUEST_KERNEL_ARGUMENTS                                          \
+    "console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off "        \
+    "rcupdate.rcu_cpu_stall_suppress=1"
+
 /* For a QEMU to start on a busy host, and for each later QMP command */
 #define START_TIMEOUT_MS 20000
 
@@ -111,8 +116,7 @@ GStrv vm_build_argv(const VmConfig *config, const char *dir)
     add(argv, "-kernel", guest_file(config->kernel, "vmlinuz"));
     add(argv, "-initrd", guest_file(config->initrd, "initramfs.gz"));
     add(argv, "-append",
-        g_strdup_printf("console=ttyS0 quiet panic=-1 load=%s",
-                        config->load));
+        g_strdup_printf(GUEST_KERNEL_ARGUMENTS " load=%s", config->load));
     /* A guest that panics ends its QEMU, and is seen to */
     add(argv, "-no-reboot", NULL);
     add(argv, "-chardev",
@@ -371,6 +375,23 @@ guint64 vm_cpu_wait_ns(Vm *vm)
         g_dir_close(dir);
     }
     return total_ns;
+}
+
+/* The two numbers of a thread's schedstat: running, and on a run queue */
+gboolean vm_thread_ns(Vm *vm, int thread_id, guint64 *running_ns,
+                      guint64 *waiting_ns)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/schedstat",
+                                            (int)vm->pid, thread_id);
+    g_autofree char *text = NULL;
+    char *wait;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        return FALSE;
+    }
+    *running_ns = g_ascii_strtoull(text, &wait, 10);
+    *waiting_ns = g_ascii_strtoull(wait, NULL, 10);
+    return TRUE;
 }
 
 /* The first number in schedstat is the time spent running */

@@ -64,6 +64,13 @@ char *vm_stderr(Vm *vm);
  */
 guint64 vm_cpu_wait_ns(Vm *vm);
 
+/*
+ * How long one of QEMU's threads ran, and waited for a CPU, since it was
+ * started.  Returns FALSE where the kernel does not tell.
+ */
+gboolean vm_thread_ns(Vm *vm, int thread_id, guint64 *running_ns,
+                      guint64 *waiting_ns);
+
 /* CPU time of QEMU's main thread, which answers QMP; 0 if not told */
 guint64 vm_main_thread_ns(Vm *vm);
 
