@@ -1,0 +1,262 @@
+/*
+ * Policy "predictive": where it goes, when it lets go, when it gives up
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "convergence-fixture.h"
+
+#define LOOK_NS (250 * NS_PER_MS)
+
+typedef struct Guest {
+    ConvergenceEngine engine;
+    ConvergenceParams params;
+    double drain_mb_per_s;
+} Guest;
+
+static Guest guest_begin(void)
+{
+    Guest guest = {
+        .params = fixture_params("predictive"),
+        .drain_mb_per_s = 64,
+    };
+
+    convergence_engine_init(&guest.engine, FIRST_NS);
+    return guest;
+}
+
+static const ConvergenceDecision *look(Guest *guest, int64_t interval_ns,
+                                       double dirtied_mb_per_s)
+{
+    ConvergenceSample sample = fixture_sample(&guest->engine, interval_ns,
+                                              dirtied_mb_per_s,
+                                              guest->drain_mb_per_s);
+
+    return convergence_engine_update(&guest->engine, &guest->params, &sample);
+}
+
+static double share(const Guest *guest)
+{
+    return (100.0 - guest->engine.decision.throttle_pct) / 100;
+}
+
+static void test_first_cut_is_along_the_line(void)
+{
+    static const struct {
+        double dirtied;
+        unsigned max_pct, expected_pct;
+    } rows[] = {
+        { 32, 99, 0 },          /* half of the link: no need */
+        { 35, 99, 0 },          /* at the trigger and its margin */
+        { 36, 99, 64 },         /* 12.8 of 36: above it, down to the target */
+        { 64, 99, 80 },
+        { 128, 99, 90 },
+        { 640, 99, 98 },
+        { 6400, 99, 99 },
+        { 6400, 70, 70 },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin();
+
+        guest.params.max_throttle_pct = rows[i].max_pct;
+        look(&guest, SECOND_NS, rows[i].dirtied);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==,
+                         rows[i].expected_pct);
+    }
+}
+
+/* Dirty rate in proportion to run time: one cut, and then it stays. */
+static void test_linear_guest_settles_after_one_cut(void)
+{
+    Guest guest = guest_begin();
+    unsigned first_pct;
+
+    first_pct = look(&guest, SECOND_NS, 200)->throttle_pct;
+    for (unsigned i = 0; i < 50; i++) {
+        look(&guest, LOOK_NS, 200 * share(&guest));
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, first_pct);
+        g_assert_cmpint(guest.engine.decision.phase, ==,
+                        CONVERGENCE_PHASE_CONVERGING);
+    }
+}
+
+/* A rate that is flat before it falls: monotone, and at most four looks. */
+static void test_paced_guest_is_closed_in_on_from_above(void)
+{
+    Guest guest = guest_begin();
+    unsigned before = 0, looks = 0;
+
+    do {
+        double rate = MIN(100, 1500 * share(&guest));
+
+        look(&guest, LOOK_NS, rate);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, >=, before);
+        before = guest.engine.decision.throttle_pct;
+        looks++;
+    } while (guest.engine.decision.phase != CONVERGENCE_PHASE_CONVERGING);
+    g_assert_cmpuint(looks, <=, 4);
+    g_assert_cmpuint(before, ==, 99);
+}
+
+static void test_nothing_is_done_in_the_bulk_pass(void)
+{
+    Guest guest = guest_begin();
+
+    for (unsigned i = 0; i < 20; i++) {
+        ConvergenceSample sample = fixture_sample(&guest.engine, SECOND_NS,
+                                                  500, 64);
+
+        sample.ram_bytes = MB(4000);
+        sample.bulk_pass = true;
+        sample.bulk_remaining_bytes = MB(4000 - 64 * (i + 1));
+        /* A hot set of 100 MB in 4 GB. */
+        sample.remaining_bytes = sample.bulk_remaining_bytes + MB(100);
+        sample.dirtied_bytes = 0;
+        convergence_engine_update(&guest.engine, &guest.params, &sample);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
+        g_assert_cmpint(guest.engine.decision.phase, ==,
+                        CONVERGENCE_PHASE_WATCHING);
+    }
+    look(&guest, SECOND_NS, 500);
+    g_assert_cmpuint(guest.engine.decision.throttle_pct, >=, 95);
+}
+
+/* Nearly all that was sent is dirty again: waiting would only cost. */
+static void test_guest_that_writes_everywhere_is_slowed_early(void)
+{
+    Guest guest = guest_begin();
+    unsigned samples = 0;
+
+    while (!guest.engine.decision.throttle_pct) {
+        ConvergenceSample sample = fixture_sample(&guest.engine, SECOND_NS,
+                                                  500, 64);
+
+        samples++;
+        sample.ram_bytes = MB(4000);
+        sample.bulk_pass = true;
+        sample.bulk_remaining_bytes = MB(4000 - 64 * samples);
+        sample.remaining_bytes = sample.bulk_remaining_bytes +
+                                 MB(60 * samples);
+        sample.dirtied_bytes = MB(60);
+        convergence_engine_update(&guest.engine, &guest.params, &sample);
+        g_assert_cmpuint(samples, <=, 5);
+    }
+    g_assert_cmpuint(samples, >=, 2);
+}
+
+static void test_calm_guest_has_its_time_back_in_two_periods(void)
+{
+    Guest guest = guest_begin();
+    int64_t calm_ns = 0;
+
+    look(&guest, SECOND_NS, 6400);
+    look(&guest, LOOK_NS, 64);
+    g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 99);
+    while (guest.engine.decision.throttle_pct) {
+        int64_t interval_ns = guest.engine.decision.next_sync_ns;
+
+        look(&guest, interval_ns, 0.1 * share(&guest));
+        calm_ns += interval_ns;
+        g_assert_cmpint(calm_ns, <=, 2 * SECOND_NS);
+    }
+    g_assert_cmpint(guest.engine.decision.phase, ==,
+                    CONVERGENCE_PHASE_WATCHING);
+}
+
+/* Dirtying that no throttle changes: tried, told, and given back. */
+static void test_deaf_guest_is_given_up_and_let_be(void)
+{
+    Guest guest = guest_begin();
+    unsigned looks = 0;
+
+    while (guest.engine.decision.phase != CONVERGENCE_PHASE_STUCK) {
+        look(&guest, LOOK_NS, 100);
+        g_assert_cmpuint(++looks, <=, 12);
+    }
+    g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
+    g_assert_false(guest.engine.decision.predicted);
+    g_assert_nonnull(strstr(guest.engine.decision.reason, "100.0 MB/s"));
+    g_assert_nonnull(strstr(guest.engine.decision.reason, "64.0 MB/s"));
+    for (unsigned i = 0; i < 20; i++) {
+        look(&guest, SECOND_NS, 100);
+        g_assert_cmpint(guest.engine.decision.phase, ==,
+                        CONVERGENCE_PHASE_STUCK);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
+    }
+}
+
+static void test_a_faster_link_is_a_reason_to_try_again(void)
+{
+    Guest guest = guest_begin();
+
+    while (guest.engine.decision.phase != CONVERGENCE_PHASE_STUCK) {
+        look(&guest, LOOK_NS, 100);
+    }
+    guest.drain_mb_per_s = 150;
+    for (unsigned i = 0; i < 8; i++) {
+        look(&guest, SECOND_NS, 100);
+    }
+    g_assert_cmpuint(guest.engine.decision.throttle_pct, >, 0);
+    g_assert_cmpint(guest.engine.decision.phase, !=, CONVERGENCE_PHASE_STUCK);
+}
+
+/* Short looks see a hot set as a high rate; it will go at the switch-over. */
+static void test_hot_set_within_the_downtime_limit_is_let_be(void)
+{
+    Guest guest = guest_begin();
+
+    for (unsigned i = 0; i < 3; i++) {
+        /* 10 MB each look of 100 ms: 100 MB/s, but 17 MB may remain. */
+        look(&guest, 100 * NS_PER_MS, 100);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
+        look(&guest, SECOND_NS, 10);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
+    }
+}
+
+static void test_forecast_is_the_time_that_it_takes(void)
+{
+    Guest guest = guest_begin();
+    double expected_s;
+
+    for (unsigned i = 0; i < 8; i++) {
+        look(&guest, SECOND_NS, 20);
+    }
+    /* 500 MB less what the switch-over takes, at 64 - 20; and that takes. */
+    expected_s = (500 - 64 * 0.27) / 44 + 0.27;
+    g_assert_true(guest.engine.decision.predicted);
+    g_assert_cmpfloat_with_epsilon(
+        guest.engine.decision.predicted_remaining_ms / 1000.0, expected_s,
+        expected_s * 0.02);
+    g_assert_cmpuint(guest.engine.decision.predicted_downtime_ms, <=, 300);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/convergence/predictive/first-cut",
+                    test_first_cut_is_along_the_line);
+    g_test_add_func("/convergence/predictive/linear",
+                    test_linear_guest_settles_after_one_cut);
+    g_test_add_func("/convergence/predictive/paced",
+                    test_paced_guest_is_closed_in_on_from_above);
+    g_test_add_func("/convergence/predictive/bulk",
+                    test_nothing_is_done_in_the_bulk_pass);
+    g_test_add_func("/convergence/predictive/early",
+                    test_guest_that_writes_everywhere_is_slowed_early);
+    g_test_add_func("/convergence/predictive/calm",
+                    test_calm_guest_has_its_time_back_in_two_periods);
+    g_test_add_func("/convergence/predictive/deaf",
+                    test_deaf_guest_is_given_up_and_let_be);
+    g_test_add_func("/convergence/predictive/again",
+                    test_a_faster_link_is_a_reason_to_try_again);
+    g_test_add_func("/convergence/predictive/hot-set",
+                    test_hot_set_within_the_downtime_limit_is_let_be);
+    g_test_add_func("/convergence/predictive/forecast",
+                    test_forecast_is_the_time_that_it_takes);
+    return g_test_run();
+}
