@@ -27,6 +27,8 @@
 #define SYNC_COST_SHARE 20
 /* Forecasts rest on at least that many samples. */
 #define MIN_SAMPLES 2
+/* However much they cost, the guest is not lost sight of for longer. */
+#define MAX_PERIOD_NS (3600 * NS_PER_S)
 /* For that long while a policy seeks, a sync may cost a quarter of the time. */
 #define SEEKING_COST_SHARE 4
 /*
@@ -235,8 +237,8 @@ static void bound_sync_period(const ConvergenceEngine *engine,
                       (engine->seeking ? SEEKING_COST_SHARE : SYNC_COST_SHARE);
 
     if (decision->next_sync_ns < least_ns) {
-        decision->next_sync_ns = least_ns < INT64_MAX / 2 ? (int64_t)least_ns :
-                                 INT64_MAX / 2;
+        decision->next_sync_ns = convergence_clamp(least_ns, 0,
+                                                   MAX_PERIOD_NS);
     }
 }
 

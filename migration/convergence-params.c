@@ -114,10 +114,18 @@ static bool check_downtime(const MigrationParameters *params, Error **errp)
     return true;
 }
 
+/*
+ * Only a change is refused: a client that turned postcopy-ram off later must
+ * still be able to set other parameters.  See also timeout_action().
+ */
 static bool check_action(const MigrationParameters *params, Error **errp)
 {
+    const MigrationParameters *now = &migrate_get_current()->parameters;
+
     if (params->has_convergence_timeout_action &&
         params->convergence_timeout_action ==
+        CONVERGENCE_TIMEOUT_ACTION_POSTCOPY &&
+        now->convergence_timeout_action !=
         CONVERGENCE_TIMEOUT_ACTION_POSTCOPY && !migrate_postcopy_ram()) {
         error_setg(errp, "Parameter 'convergence-timeout-action' takes "
                    "'postcopy' only with capability 'postcopy-ram' on "
@@ -223,6 +231,16 @@ static const ConvergencePolicyOps *resolve_policy(ConvergencePolicyName name)
     return convergence_policy_find(ConvergencePolicyName_str(name));
 }
 
+/* Without postcopy-ram, what is left of 'postcopy' is the default. */
+static ConvergenceAction timeout_action(const MigrationParameters *params)
+{
+    if (params->convergence_timeout_action ==
+        CONVERGENCE_TIMEOUT_ACTION_POSTCOPY && !migrate_postcopy_ram()) {
+        return CONVERGENCE_ACTION_DOWNTIME;
+    }
+    return (ConvergenceAction)params->convergence_timeout_action;
+}
+
 void convergence_params_get(MigrationState *s, ConvergenceParams *params)
 {
     const MigrationParameters *p = &s->parameters;
@@ -241,7 +259,7 @@ void convergence_params_get(MigrationState *s, ConvergenceParams *params)
         .max_downtime_ms = p->convergence_max_downtime,
         .max_iterations = p->convergence_max_iterations,
         .max_transfer_pct = p->convergence_max_transfer,
-        .timeout_action = (ConvergenceAction)p->convergence_timeout_action,
+        .timeout_action = timeout_action(p),
         .vcpu_dirty_limit_bytes_per_s = p->vcpu_dirty_limit * 1000000,
     };
 }

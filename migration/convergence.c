@@ -86,6 +86,7 @@ static struct {
     uint64_t pass_remaining_bytes;
     int progress_pct;
     SampleBase base;
+    double bandwidth_bytes_per_ms;  /* as upstream last measured it */
     int64_t sync_begin_ns;
     uint64_t sync_begin_remaining_bytes;
     uint64_t bulk_remaining_bytes;
@@ -263,22 +264,6 @@ static void notice_sent(uint64_t remaining_bytes)
  * vain, when the last one has been sent, and after the sync once more, from
  * where that one was.  It is a pass only if something was sent on the way.
  */
-void convergence_pass_done(void)
-{
-    if (!qatomic_read(&convergence.running)) {
-        return;
-    }
-    notice_sent(ram_bytes_remaining());
-    if (convergence.pass_sent) {
-        convergence.pass_sent = false;
-        if (!convergence.passes) {
-            /* The policies wait for this, and zero pages hide when it is. */
-            qatomic_set(&convergence.next_sync_ns, 0);
-        }
-        qatomic_set(&convergence.passes, convergence.passes + 1);
-    }
-}
-
 void convergence_sync_begin(void)
 {
     convergence.sync_begin_ns = now_ns();
@@ -462,10 +447,7 @@ static int64_t take_action(MigrationState *s,
     case CONVERGENCE_ACTION_STOP:
         return INT64_MAX;
     case CONVERGENCE_ACTION_POSTCOPY:
-        /* The capability cannot change while the migration runs. */
-        if (migrate_postcopy_ram()) {
-            qatomic_set(&s->start_postcopy, true);
-        }
+        qatomic_set(&s->start_postcopy, true);
         break;
     case CONVERGENCE_ACTION_ABORT:
         abort_migration(s, why);
@@ -488,6 +470,7 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
         return threshold_bytes;
     }
     QEMU_LOCK_GUARD(&convergence.lock);
+    convergence.bandwidth_bytes_per_ms = bandwidth_bytes_per_ms;
     convergence_params_get(s, &convergence.params);
     if (!engine_wanted(&convergence.params)) {
         return threshold_bytes;
@@ -511,6 +494,37 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
         report_decision(&convergence.engine.decision);
     }
     return threshold_bytes;
+}
+
+/*
+ * A limit of passes is met when a pass ends, not at the next tick: short
+ * passes would overshoot it.
+ */
+static void stop_at_pass(MigrationState *s)
+{
+    uint64_t limit = s->parameters.convergence_max_iterations;
+
+    if (limit && convergence.passes % limit == 0) {
+        s->threshold_size = convergence_tick(s,
+                                             convergence.bandwidth_bytes_per_ms);
+    }
+}
+
+void convergence_pass_done(void)
+{
+    if (!qatomic_read(&convergence.running)) {
+        return;
+    }
+    notice_sent(ram_bytes_remaining());
+    if (convergence.pass_sent) {
+        convergence.pass_sent = false;
+        if (!convergence.passes) {
+            /* The policies wait for this, and zero pages hide when it is. */
+            qatomic_set(&convergence.next_sync_ns, 0);
+        }
+        qatomic_set(&convergence.passes, convergence.passes + 1);
+        stop_at_pass(migrate_get_current());
+    }
 }
 
 static ConvergenceVcpuInfoList *list_vcpus(void)
