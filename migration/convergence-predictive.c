@@ -5,7 +5,7 @@
  *   if dirtying is too fast for the link:
  *       share = share * target / dirty rate          (share: of run time)
  *       look again soon; repeat until the rate is near the target
- *   when the guest calms down: give back, four times as much a look
+ *   when the guest stays calm: give back, up to four times as much a look
  *   when the most throttle is in vain: give all of it back, and say so
  *
  *            too fast          rate near target
@@ -61,7 +61,13 @@
 /* The band around the target that counts as settled. */
 #define TARGET_HIGH 1.25
 #define TARGET_LOW  0.5
-/* Give back at most that much a look: from 99 % to 0 in four of them. */
+/*
+ * A guest that runs for a ms in each 100 ms writes in lumps; single looks at it
+ * were seen to be off by ten times to either side.  So that many in a row have
+ * to be low before time is given back, ...
+ */
+#define CALM_LOOKS 3
+/* ... at most that much a look then: from 99 % to 0 in four of them. */
 #define RELEASE_MAX 4.0
 /* Above this part of the drain rate there is no progress to speak of ... */
 #define NO_PROGRESS 0.9
@@ -89,12 +95,14 @@ static uint8_t share_to_pct(const ConvergenceParams *params, double share)
 }
 
 /* The share to run with from now on. */
-static double seek(const ConvergenceParams *params, double share, double rate,
+static double seek(ConvergencePredictiveState *state,
+                   const ConvergenceParams *params, double share, double rate,
                    double target)
 {
+    state->calm = rate < target * TARGET_LOW ? state->calm + 1 : 0;
     if (rate > target * TARGET_HIGH) {
         share *= target / rate;
-    } else if (rate < target * TARGET_LOW) {
+    } else if (state->calm >= CALM_LOOKS) {
         share *= rate > 0 ? convergence_clamp(target / rate, 1, RELEASE_MAX) :
                  RELEASE_MAX;
     }
@@ -161,7 +169,8 @@ static void slow_down(ConvergenceEngine *engine,
     double rate = model->last_dirty_bytes_per_s;
     double target = model->drain_bytes_per_s *
                     (sample->bulk_pass ? BULK_RHO : CONVERGENCE_RHO);
-    double share = seek(params, share_in_force(sample), rate, target);
+    double share = seek(&engine->predictive, params, share_in_force(sample),
+                        rate, target);
     bool changes;
 
     decision->throttle_pct = share_to_pct(params, share);

@@ -185,6 +185,7 @@ typedef struct ConvergencePredictiveState {
     double least_bytes_per_s;       /* dirty rate under the most throttle */
     unsigned unsure;                /* looks too short to tell */
     unsigned in_vain;               /* looks at the most throttle */
+    unsigned calm;                  /* looks in a row well below the target */
     bool engaged;
     bool given_up;
 } ConvergencePredictiveState;

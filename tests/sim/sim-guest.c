@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include <math.h>
 #include "sim-guest.h"
+#include "sim-link.h"
 
 #define IDLE SIM_MAX_SETS
 #define ZERO (SIM_MAX_SETS + 1)
@@ -22,7 +23,7 @@ void sim_guest_init(SimGuest *guest, const SimGuestSpec *spec)
 {
     double idle_bytes = spec->ram_bytes - spec->zero_bytes;
 
-    *guest = (SimGuest) { .spec = spec };
+    *guest = (SimGuest) { .spec = spec, .random = 0x5eed };
     for (unsigned i = 0; i < SIM_MAX_SETS; i++) {
         const SimSetSpec *set = &spec->sets[i];
 
@@ -69,7 +70,7 @@ static double run_share(const SimSlowdown *slowdown)
 }
 
 /* What a set's writers touch in dt if no limit stops them. */
-static double set_demand(const SimGuest *guest, unsigned i, double now_s,
+static double set_demand(SimGuest *guest, unsigned i, double now_s,
                          double dt_s, double share)
 {
     const SimSetSpec *set = &guest->spec->sets[i];
@@ -78,6 +79,9 @@ static double set_demand(const SimGuest *guest, unsigned i, double now_s,
     if (set->n_vcpus) {
         rate = set->capacity_bytes_per_s > 0 ?
                MIN(rate, set->capacity_bytes_per_s * share) : rate * share;
+    }
+    if (set->lumps > 0) {
+        rate *= 1 + set->lumps * (2 * sim_random(&guest->random) - 1);
     }
     return touch(&guest->sets[i], rate, dt_s);
 }

@@ -41,6 +41,7 @@ typedef struct SimSetSpec {
     double on_s, off_s;             /* bursts; 0, 0: all the time */
     double from_s, until_s;         /* phase; until 0: to the end */
     double growth_bytes_per_s;      /* of the set, from idle pages */
+    double lumps;                   /* 0.9: its rate varies by +-90 % */
 } SimSetSpec;
 
 typedef struct SimGuestSpec {
@@ -65,6 +66,7 @@ typedef struct SimGuest {
     double cursor;                  /* of the bulk pass, 0 to 1 */
     /* Since the last sync, for the sample. */
     double vcpu_logged_bytes[SIM_MAX_VCPUS];
+    uint64_t random;
     /* Since the start: CPU time lost, summed up over the vCPUs. */
     double lost_vcpu_s;
     double reader_lost_s;           /* of the last vCPU alone */

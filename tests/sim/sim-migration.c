@@ -241,23 +241,33 @@ static void sync_bitmap(SimMigration *m)
     m->drained = (SimDrain) { 0 };
 }
 
-static void complete(SimMigration *m, double share)
+/* How long the link takes for all that remains, the guest stopped. */
+static double send_rest_s(SimMigration *m, double share, double cap)
 {
-    SimResult *r = &m->result;
     double left_bytes = sim_guest_remaining_bytes(&m->guest);
     double s = 0, slice_s = (double)SLICE_NS / NS_PER_S;
 
-    /* max-bandwidth does not hold while the guest is stopped. */
     while (left_bytes > 0) {
         double rate = sim_link_rate(&m->link, elapsed_s(m) + s) * share;
-        double take_s = MIN(slice_s, left_bytes / rate);
+        double take_s;
 
+        rate = cap > 0 ? MIN(rate, cap) : rate;
+        take_s = MIN(slice_s, left_bytes / rate);
         left_bytes -= rate * take_s;
         s += take_s;
         if (take_s < slice_s) {
             break;
         }
     }
+    return s;
+}
+
+static void complete(SimMigration *m, double share)
+{
+    SimResult *r = &m->result;
+    /* max-bandwidth does not hold while the guest is stopped. */
+    double s = send_rest_s(m, share, 0);
+
     r->completed = true;
     r->downtime_ms = s * 1000 + sync_cost_ns(m) / 1e6 + DEVICES_MS;
     r->wire_bytes += sim_guest_remaining_bytes(&m->guest);
@@ -363,19 +373,16 @@ SimFloor sim_floor(const SimSpec *spec)
 {
     SimMigration m;
     SimFloor floor;
-    double left_bytes, stop_s, rate = spec->link->rate_bytes_per_s;
+    double stop_s;
 
     sim_migration_init(&m, spec, SIM_POLICY_NONE);
     while (sim_guest_in_bulk_pass(&m.guest)) {
         send_slice(&m, 1);
     }
     sim_guest_sync(&m.guest);
-    left_bytes = sim_guest_remaining_bytes(&m.guest);
-    if (spec->link->cap_bytes_per_s > 0) {
-        rate = MIN(rate, spec->link->cap_bytes_per_s);
-    }
     /* Who stops a guest has to look once more what it has written. */
-    stop_s = left_bytes / rate + sync_cost_ns(&m) / 1e9;
+    stop_s = send_rest_s(&m, 1, spec->link->cap_bytes_per_s) +
+             sync_cost_ns(&m) / 1e9;
     floor.total_s = elapsed_s(&m) + stop_s;
     floor.lost_vcpu_s = stop_s * spec->guest->n_vcpus;
     sim_migration_free(&m);

@@ -45,6 +45,16 @@ const SimScenario sim_scenarios[] = {
         .predictive = { USUAL },
         .dirty_limit = { LIMITED, .max_reader_lost_s = 0.3 },
     }, {
+        .name = "lumpy-paced",
+        .claim = "a writer that writes in lumps makes no throttle swing",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 256 * MIB, .rate_bytes_per_s = 100 * MB_PER_S,
+              .capacity_bytes_per_s = 1.5 * GB_PER_S, .n_vcpus = 1,
+              .lumps = 1 } } },
+        .link = SLOW_LINK, .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { USUAL },
+        .dirty_limit = { LIMITED, .max_reader_lost_s = 0.3 },
+    }, {
         .name = "half-of-link",
         .claim = "dirtying half of what the link drains needs no throttle",
         .guest = { SMALL_GUEST, .sets = {
@@ -169,8 +179,8 @@ const SimScenario sim_scenarios[] = {
             { .bytes = 1 * GIB, .rate_bytes_per_s = 600 * MB_PER_S,
               .n_vcpus = 2 } } },
         .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 600,
-        .predictive = { .max_floors = 1.8, .max_lost_stops = 2.2 },
-        .dirty_limit = { .max_floors = 1.8 },
+        .predictive = { USUAL },
+        .dirty_limit = { LIMITED },
     }, {
         .name = "devices-above-link",
         .claim = "DMA alone outpaces the link: stuck, and no vCPU suffers",
@@ -211,7 +221,7 @@ const SimScenario sim_scenarios[] = {
         .link = { .rate_bytes_per_s = 2.5 * GBIT_PER_S,
                   .drop_from_s = 22, .drop_until_s = 27, .drop_to = 0.2 },
         .downtime_limit_ms = 300, .limit_s = 600,
-        .predictive = { .max_floors = 1.7, .max_lost_stops = 2.2 },
+        .predictive = { .max_floors = 1.5, .max_lost_stops = 1.5 },
     }, {
         .name = "skewed-8-vcpus",
         .claim = "two writers of eight: limits spare the other six",
