@@ -162,6 +162,23 @@ static void test_contradictions(void)
     qtest_quit(vm);
 }
 
+static void test_action_outlives_its_capability(void)
+{
+    QTestState *vm = start_machineless("-global migration.x-postcopy-ram=on"
+                                       " -global migration.convergence-"
+                                       "timeout-action=postcopy");
+
+    assert_shown_text(vm, "convergence-timeout-action", "postcopy");
+    vm_capability(vm, "postcopy-ram", false);
+    vm_set(vm, "'downtime-limit': 123");
+    g_assert_cmpint(shown(vm, "downtime-limit"), ==, 123);
+    vm_set(vm, "'convergence-timeout-action': 'stop'");
+    vm_assert_error(vm_try_set(vm, "'convergence-timeout-action':"
+                               " 'postcopy'"), "postcopy-ram", NULL);
+    assert_shown_text(vm, "convergence-timeout-action", "stop");
+    qtest_quit(vm);
+}
+
 static void test_partial_sets_and_round_trip(void)
 {
     QTestState *vm = start_machineless("");
@@ -358,6 +375,8 @@ void convergence_add_params_tests(void)
     qtest_add_func("/convergence/params/unknown", test_unknown_names);
     qtest_add_func("/convergence/params/contradictions",
                    test_contradictions);
+    qtest_add_func("/convergence/params/action-outlives-capability",
+                   test_action_outlives_its_capability);
     qtest_add_func("/convergence/params/round-trip",
                    test_partial_sets_and_round_trip);
     qtest_add_func("/convergence/params/deprecated", test_deprecated_names);
