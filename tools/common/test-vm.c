@@ -75,8 +75,8 @@ static void test_argv_follows_config(void)
     g_assert_true(has_pair(source, "-smp", "3"));
     g_assert_true(has_pair(source, "-accel", "tcg"));
     g_assert_false(has_pair(source, "-incoming", "defer"));
-    g_assert_true(has_pair(source, "-append", "console=ttyS0 quiet panic=-1 "
-                                              "load=compute"));
+    g_assert_true(has_pair(source, "-append",
+                           GUEST_KERNEL_ARGUMENTS " load=compute"));
     /* It printed no directory with firmware in it: told where to look */
     g_assert_true(has_pair(source, "-L", "/usr/share/seabios"));
 

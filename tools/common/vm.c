@@ -24,11 +24,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* tests/guest/README.md says why each */
-#define GUEST_KERNEL_ARGUMENTS                                          \
-    "console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off "        \
-    "rcupdate.rcu_cpu_stall_suppress=1"
-
 /* For a QEMU to start on a busy host, and for each later QMP command */
 #define START_TIMEOUT_MS 20000
 
