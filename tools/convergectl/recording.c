@@ -427,7 +427,8 @@ GPtrArray *recording_parse(const char *text, GError **errp)
         g_ptr_array_new_with_free_func((GDestroyNotify)look_free);
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     gboolean json = *text == '{';
-    g_autoptr(GPtrArray) names = split_csv(json ? "" : g_strchomp(lines[0]));
+    g_autoptr(GPtrArray) names =
+        split_csv(json || !lines[0] ? "" : g_strchomp(lines[0]));
 
     if (!json && !g_str_has_prefix(text, "time-ms,")) {
         g_set_error_literal(errp, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
