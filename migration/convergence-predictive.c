@@ -6,7 +6,8 @@
  *       share = share * target / dirty rate          (share: of run time)
  *       look again soon; repeat until the rate is near the target
  *   when the guest stays calm: give back, up to four times as much a look
- *   when the most throttle is in vain: give all of it back, and say so
+ *   when even the most throttle hardly helps: say so, and hold it
+ *   when it is in vain: give all of it back
  *
  *            too fast          rate near target
  *   watching -------> throttling -----------> converging --> switch-over
@@ -71,10 +72,21 @@
 #define RELEASE_MAX 4.0
 /* Above this part of the drain rate there is no progress to speak of ... */
 #define NO_PROGRESS 0.9
-/* ... and that many looks at it, the most throttle in force, are enough. */
-#define IN_VAIN_MAX 4
-/* Try again if the link got better or the guest calmer by so much. */
+/* ... and after that many looks at it this is told. */
+#define OUTPACED_LOOKS 4
+/*
+ * As long as what remains reaches a new lowest mark now and then, the throttle
+ * is held: it ends, if late.  After ten seconds without one it is in vain.
+ */
+#define LOWER 0.999
+#define IN_VAIN_LOOKS 40
+/*
+ * Try again if the link got better or the guest calmer by so much, after ten
+ * seconds, then twenty, and so on: a trial costs the guest ten.
+ */
 #define BETTER 1.25
+#define RETRY_NS (10 * NS_PER_S)
+#define MAX_DOUBLINGS 10
 
 static double min_share(const ConvergenceParams *params)
 {
@@ -111,53 +123,78 @@ static double seek(ConvergencePredictiveState *state,
 
 static void watch(ConvergenceEngine *engine, ConvergenceDecision *decision)
 {
-    unsigned unsure = engine->predictive.unsure;
+    ConvergencePredictiveState *state = &engine->predictive;
 
-    engine->predictive = (ConvergencePredictiveState) { .unsure = unsure };
+    *state = (ConvergencePredictiveState) {
+        .unsure = state->unsure,
+        .times_given_up = state->times_given_up,
+    };
     decision->throttle_pct = 0;
     decision->phase = CONVERGENCE_PHASE_WATCHING;
 }
 
 /* Nothing that is allowed makes what remains shrink: the guest is let be. */
-static void give_up(ConvergenceEngine *engine, ConvergenceDecision *decision)
+static void give_up(ConvergenceEngine *engine,
+                    const ConvergenceSample *sample,
+                    ConvergenceDecision *decision)
 {
     ConvergencePredictiveState *state = &engine->predictive;
     const ConvergenceModel *model = &engine->model;
 
     state->given_up = true;
-    state->given_up_bytes_per_s = model->drain_bytes_per_s;
+    state->given_up_ns = sample->now_ns;
+    state->times_given_up++;
+    state->free_bytes_per_s = 0;
+    state->drain_bytes_per_s = model->drain_bytes_per_s;
     state->least_bytes_per_s = model->last_dirty_bytes_per_s;
     decision->throttle_pct = 0;
     decision->phase = CONVERGENCE_PHASE_STUCK;
 }
 
-static bool things_changed(const ConvergenceEngine *engine)
+static bool may_try_again(ConvergenceEngine *engine,
+                          const ConvergenceSample *sample)
 {
-    const ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->predictive;
     const ConvergenceModel *model = &engine->model;
+    unsigned doublings = MIN(state->times_given_up - 1, MAX_DOUBLINGS);
 
-    return model->drain_bytes_per_s > state->given_up_bytes_per_s * BETTER ||
-           model->dirty_bytes_per_s * BETTER < state->full_bytes_per_s;
+    if (model->dirty_bytes_per_s > state->free_bytes_per_s) {
+        state->free_bytes_per_s = model->dirty_bytes_per_s;
+    }
+    return sample->now_ns - state->given_up_ns >= RETRY_NS << doublings &&
+           (model->drain_bytes_per_s > state->drain_bytes_per_s * BETTER ||
+            model->dirty_bytes_per_s * BETTER < state->free_bytes_per_s);
 }
 
-/* One more look at the most throttle there is; true: it was one too many. */
-static bool is_in_vain(ConvergenceEngine *engine,
-                       const ConvergenceParams *params,
-                       const ConvergenceSample *sample)
+/* Looks while the most throttle is in force. */
+static void count_looks(ConvergenceEngine *engine,
+                        const ConvergenceParams *params,
+                        const ConvergenceSample *sample)
 {
     ConvergencePredictiveState *state = &engine->predictive;
     const ConvergenceModel *model = &engine->model;
     double bound = model->drain_bytes_per_s * NO_PROGRESS;
 
-    if (sample->throttle_pct < params->max_throttle_pct) {
+    /* Before the bulk pass has ended, what remains shrinks by itself. */
+    if (sample->throttle_pct < params->max_throttle_pct ||
+        sample->bulk_pass) {
+        state->lowest_bytes = sample->remaining_bytes;
         state->in_vain = 0;
-    } else if (model->last_dirty_bytes_per_s > bound &&
-               model->last_new_bytes_per_s > bound) {
-        state->in_vain++;
-    } else if (state->in_vain) {
-        state->in_vain--;
+        state->outpaced = 0;
+        return;
     }
-    return state->in_vain >= IN_VAIN_MAX;
+    if (sample->remaining_bytes < state->lowest_bytes * LOWER) {
+        state->lowest_bytes = sample->remaining_bytes;
+        state->in_vain = 0;
+    } else {
+        state->in_vain++;
+    }
+    if (model->last_dirty_bytes_per_s > bound &&
+        model->last_new_bytes_per_s > bound) {
+        state->outpaced++;
+    } else if (state->outpaced) {
+        state->outpaced--;
+    }
 }
 
 static void slow_down(ConvergenceEngine *engine,
@@ -177,9 +214,13 @@ static void slow_down(ConvergenceEngine *engine,
     changes = decision->throttle_pct != sample->throttle_pct;
     engine->seeking = changes;
     engine->planned_bytes_per_s = rate * share / share_in_force(sample);
-    decision->phase = rate <= target * TARGET_HIGH || !changes ?
-                      CONVERGENCE_PHASE_CONVERGING :
-                      CONVERGENCE_PHASE_THROTTLING;
+    if (engine->predictive.outpaced >= OUTPACED_LOOKS) {
+        decision->phase = CONVERGENCE_PHASE_STUCK;
+    } else {
+        decision->phase = rate <= target * TARGET_HIGH || !changes ?
+                          CONVERGENCE_PHASE_CONVERGING :
+                          CONVERGENCE_PHASE_THROTTLING;
+    }
 }
 
 static void predictive_decide(ConvergenceEngine *engine,
@@ -192,7 +233,7 @@ static void predictive_decide(ConvergenceEngine *engine,
 
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
     if (state->given_up) {
-        if (things_changed(engine)) {
+        if (may_try_again(engine, sample)) {
             watch(engine, decision);
         }
         return;
@@ -212,10 +253,10 @@ static void predictive_decide(ConvergenceEngine *engine,
             return;
         }
         state->engaged = true;
-        state->full_bytes_per_s = model->last_dirty_bytes_per_s;
     }
-    if (is_in_vain(engine, params, sample)) {
-        give_up(engine, decision);
+    count_looks(engine, params, sample);
+    if (state->in_vain >= IN_VAIN_LOOKS) {
+        give_up(engine, sample, decision);
         return;
     }
     slow_down(engine, params, sample, decision);

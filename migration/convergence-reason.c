@@ -67,7 +67,13 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
         append(text, "devices alone dirty %.1f MB/s, slowing vCPUs does not "
                "help: ", mb(model->device_bytes_per_s));
     } else if (!decision->throttle_pct) {
-        append(text, "dirtying did not follow when the guest was slowed: ");
+        append(text, "dirtying did not follow when the guest was slowed");
+        if (engine->policy == &convergence_predictive) {
+            append(text, " (still %.1f MB/s at %u %%)",
+                   mb(engine->predictive.least_bytes_per_s),
+                   params->max_throttle_pct);
+        }
+        append(text, ": ");
     } else {
         append(text, "all vCPUs sleep %u %% already, max-cpu-throttle allows "
                "no more: ", params->max_throttle_pct);

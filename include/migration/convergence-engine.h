@@ -180,12 +180,17 @@ typedef struct ConvergenceStepState {
 } ConvergenceStepState;
 
 typedef struct ConvergencePredictiveState {
-    double full_bytes_per_s;        /* dirty rate before the first cut */
-    double given_up_bytes_per_s;    /* drain rate when it gave up */
+    double lowest_bytes;            /* that remained under the most throttle */
     double least_bytes_per_s;       /* dirty rate under the most throttle */
     unsigned unsure;                /* looks too short to tell */
-    unsigned in_vain;               /* looks at the most throttle */
+    unsigned outpaced;              /* looks at the most throttle, too fast */
+    unsigned in_vain;               /* and looks without a new lowest */
     unsigned calm;                  /* looks in a row well below the target */
+    /* After it gave up. */
+    int64_t given_up_ns;
+    double free_bytes_per_s;        /* dirty rate since */
+    double drain_bytes_per_s;       /* drain rate then */
+    unsigned times_given_up;
     bool engaged;
     bool given_up;
 } ConvergencePredictiveState;

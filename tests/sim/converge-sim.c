@@ -11,6 +11,7 @@
 #include "sim-fleet.h"
 #include "sim-replay.h"
 #include "sim-report.h"
+#include "sim-sweep.h"
 
 static int usage(void)
 {
@@ -21,6 +22,7 @@ static int usage(void)
           "       converge-sim trace SCENARIO POLICY\n"
           "       converge-sim replay FILE|-\n"
           "       converge-sim fleet N [POLICY]\n"
+          "       converge-sim sweep N [POLICY]\n"
           "\n"
           "Policies: none, stock, step, predictive (default), dirty-limit.\n"
           "`stock` is the trigger of QEMU 7.2 as it is upstream.\n", stderr);
@@ -98,17 +100,19 @@ static int do_compare(int argc, char **argv)
     return 0;
 }
 
-static int do_fleet(int argc, char **argv)
+/* fleet and sweep: how many guests, and under which policy. */
+static int do_many(int argc, char **argv,
+                   int (*many)(unsigned n, const char *policy))
 {
     char *end;
     unsigned long n = strtoul(argv[0], &end, 10);
 
     if (*end || n < 1 || n > 1000000) {
-        fprintf(stderr, "converge-sim: fleet of '%s' guests: 1 to 1000000 "
+        fprintf(stderr, "converge-sim: '%s' guests: 1 to 1000000 "
                 "can be simulated\n", argv[0]);
         return 2;
     }
-    return sim_fleet(n, policy_or_default(argc > 1 ? argv[1] : NULL));
+    return many(n, policy_or_default(argc > 1 ? argv[1] : NULL));
 }
 
 int main(int argc, char **argv)
@@ -129,7 +133,9 @@ int main(int argc, char **argv)
     } else if (!strcmp(verb, "replay") && argc == 3) {
         return sim_replay(argv[2], stdout);
     } else if (!strcmp(verb, "fleet") && (argc == 3 || argc == 4)) {
-        return do_fleet(argc - 2, argv + 2);
+        return do_many(argc - 2, argv + 2, sim_fleet);
+    } else if (!strcmp(verb, "sweep") && (argc == 3 || argc == 4)) {
+        return do_many(argc - 2, argv + 2, sim_sweep_report);
     }
     return usage();
 }

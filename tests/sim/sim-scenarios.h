@@ -32,8 +32,6 @@ typedef struct SimScenario {
     double limit_s;
     SimBounds predictive;
     SimBounds dirty_limit;
-    /* Why `step` may be quicker here by more than 5 %; NULL: it may not. */
-    const char *step_may_win;
 } SimScenario;
 
 extern const SimScenario sim_scenarios[];
