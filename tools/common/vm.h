@@ -15,15 +15,15 @@
 
 #include "qmp.h"
 
-/*
- * A line the guest printed, and when it arrived here.  Called from a thread
- * of the Vm's own, for two Vms from two threads: lock what they share.
- */
 /* tests/guest/README.md says why each */
 #define GUEST_KERNEL_ARGUMENTS                                          \
     "console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off "        \
     "rcupdate.rcu_cpu_stall_suppress=1"
 
+/*
+ * A line the guest printed, and when it arrived here.  Called from a thread
+ * of the Vm's own, for two Vms from two threads: lock what they share.
+ */
 typedef void (*VmLineFunc)(void *opaque, const char *vm_name,
                            const char *line, gint64 at_us);
 
