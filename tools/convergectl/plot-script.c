@@ -190,8 +190,8 @@ static void put_band(GString *script, const Scales *scales, const char *phase,
                       (scales->column_px - LEFT_PX - RIGHT_PX);
 
     g_string_append_printf(script, "set object %d rectangle from %.3f, graph "
-        "0 to %.3f, graph %s noclip behind fillcolor rgb '%s' fillstyle solid 1 "
-        "noborder\n", ++*object, from_s, to_s, first ? "1.11" : "1",
+        "0 to %.3f, graph %s noclip behind fillcolor rgb '%s' fillstyle solid "
+        "1 noborder\n", ++*object, from_s, to_s, first ? "1.11" : "1",
         band_color(phase));
     if (first && width_px > strlen(phase) * LABEL_CHAR_PX + 6) {
         g_string_append_printf(script, "set label %d '%s' at %.3f, graph "
