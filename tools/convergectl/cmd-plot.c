@@ -88,14 +88,22 @@ static char *run_gnuplot(const char *script, GError **errp)
     return svg;
 }
 
-/* The title that screen readers and browsers show is not "Gnuplot" */
-static char *name_picture(const char *svg, const PlotColumn *columns)
+/*
+ * The title that screen readers and browsers show is not "Gnuplot".  And
+ * this gnuplot passes "Bold" on as a part of the font's name, which no host
+ * has: titles would have serifs.
+ */
+static char *finish_picture(const char *svg, const PlotColumn *columns)
 {
     g_autofree char *title = g_markup_printf_escaped(
         "<title>Live migration: %s</title>", columns->title);
-    g_auto(GStrv) parts = g_strsplit(svg, "<title>Gnuplot</title>", 2);
+    GString *finished = g_string_new(svg);
 
-    return g_strjoinv(title, parts);
+    g_string_replace(finished, "<title>Gnuplot</title>", title, 1);
+    g_string_replace(finished, "font-family=\"Helvetica:Bold\"",
+                     "font-family=\"Helvetica,Arial,sans-serif\" "
+                     "font-weight=\"bold\"", 0);
+    return g_string_free(finished, FALSE);
 }
 
 static gboolean write_picture(GArray *columns, const char *output,
@@ -109,7 +117,7 @@ static gboolean write_picture(GArray *columns, const char *output,
     if (!drawn) {
         return FALSE;
     }
-    svg = name_picture(drawn, list);
+    svg = finish_picture(drawn, list);
     if (!g_str_equal(output, "-")) {
         return g_file_set_contents(output, svg, -1, errp);
     }
