@@ -18,22 +18,17 @@
 
 #include "connection.h"
 #include "display.h"
+#include "follow-internal.h"
 #include "format.h"
 #include "message.h"
 #include "signals.h"
-#include "terminal.h"
 
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 /* One try; short, so that a Ctrl-C is heard meanwhile */
 #define ANSWER_TIMEOUT_MS 500
-#define SILENCE_TELL_MS 1500
 #define SILENCE_LIMIT_MS 10000
-#define PLAIN_PERIOD_MS 1000
 
 /* QEMU may be stuck in a write to a dead peer */
 #define CANCEL_LIMIT_MS 30000
@@ -44,36 +39,6 @@
  */
 #define FIGURES_POLL_MS 50
 #define FIGURES_TRIES 40
-
-typedef struct Follow {
-    QmpClient *qmp;
-    const FollowOptions *options;
-    Terminal *terminal;
-    Track *track;
-    Look *look;                     /* the last one; NULL before the first */
-    int signal_fd;
-    gint64 start_us;
-    gint64 heard_us;                /* when QEMU last answered */
-    gint64 cancel_us;               /* when we cancelled; 0: not */
-    gint64 next_line_ms;
-    char *shown_state;              /* of the last line that told a state */
-    char *event_status;             /* of the last MIGRATION event */
-    gboolean asking;                /* whether to cancel */
-    gboolean begun;                 /* the migration to follow is there */
-    gboolean over;
-    ExitStatus status;
-} Follow;
-
-static gint64 ms_since(gint64 us)
-{
-    return (g_get_monotonic_time() - us) / 1000;
-}
-
-static void end(Follow *f, ExitStatus status)
-{
-    f->over = TRUE;
-    f->status = status;
-}
 
 static void on_event(const char *name, JsonObject *event, void *opaque)
 {
@@ -91,109 +56,6 @@ static void on_event(const char *name, JsonObject *event, void *opaque)
     }
 }
 
-static const char *notice_of(const Follow *f, char *text, size_t size)
-{
-    gint64 silent_ms = ms_since(f->heard_us);
-
-    if (f->cancel_us) {
-        return "cancelling ...";
-    }
-    if (f->asking) {
-        return terminal_key_fd(f->terminal) >= 0
-               ? "Cancel this migration? The guest stays here.  "
-                 "[y]es or Ctrl-C   [n]o   [d]etach: leave it running"
-               : "Ctrl-C again cancels this migration";
-    }
-    if (silent_ms >= SILENCE_TELL_MS) {
-        g_snprintf(text, size, "QEMU has not answered for %d s",
-                   (int)(silent_ms / 1000));
-        return text;
-    }
-    if (!f->begun) {
-        return "No migration runs yet; waiting for one to begin";
-    }
-    if (f->look && f->look->status &&
-        g_str_equal(f->look->status, "pre-switchover")) {
-        return "QEMU waits for migrate-continue";
-    }
-    return NULL;
-}
-
-static void draw(Follow *f)
-{
-    g_autoptr(Canvas) canvas = canvas_new(terminal_looks(f->terminal));
-    char text[64];
-    DisplayText words = { .title = f->options->title };
-
-    words.notice = notice_of(f, text, sizeof(text));
-    if (f->begun) {
-        display_block(canvas, &words, f->look, f->track);
-    } else {
-        canvas_wrap(canvas, INK_DIM, words.notice, 2);
-    }
-    terminal_draw(f->terminal, canvas);
-}
-
-/* A state and its reason once, when it is entered; the figures each second */
-static void print_lines(Follow *f, gboolean ended)
-{
-    g_autofree char *line = display_line(f->look, f->track);
-    const char *phase = look_phase(f->look);
-
-    if (g_strcmp0(phase, f->shown_state) != 0) {
-        g_free(f->shown_state);
-        f->shown_state = g_strdup(phase);
-        if (f->look->reason && *f->look->reason && !ended) {
-            g_autofree char *reason = format_sanitize(f->look->reason);
-
-            printf("state: %s: %s\n", phase, reason);
-        }
-    }
-    if (f->look->at_ms >= f->next_line_ms || ended) {
-        printf("%s\n", line);
-        f->next_line_ms = f->look->at_ms - f->look->at_ms % PLAIN_PERIOD_MS +
-                          PLAIN_PERIOD_MS;
-    }
-    fflush(stdout);
-}
-
-static void show(Follow *f)
-{
-    gboolean ended = f->look && look_has_ended(f->look);
-
-    if (f->options->output == FOLLOW_SILENT) {
-        return;
-    }
-    if (f->options->output == FOLLOW_JSON) {
-        if (f->begun) {
-            g_autofree char *line = recording_json(f->look);
-
-            printf("%s\n", line);
-            fflush(stdout);
-        }
-    } else if (terminal_is_live(f->terminal)) {
-        draw(f);
-    } else if (f->begun) {
-        print_lines(f, ended);
-    }
-}
-
-static void tell_end(Follow *f, const char *outcome, const char *text)
-{
-    switch (f->options->output) {
-    case FOLLOW_JSON:
-        message_json_verdict(outcome, f->status, text, f->look, f->track);
-        break;
-    case FOLLOW_SILENT:
-        message_note("%s", text);
-        break;
-    default:
-        printf("%s\n", text);
-        fflush(stdout);
-        break;
-    }
-}
-
 /* A source may be ended by its manager as soon as it says "completed" */
 static void lose(Follow *f, const GError *error)
 {
@@ -201,21 +63,22 @@ static void lose(Follow *f, const GError *error)
     g_autofree char *text = NULL;
 
     if (g_strcmp0(f->event_status, "completed") == 0) {
-        end(f, EXIT_COMPLETED);
-        tell_end(f, "completed", "completed; QEMU has ended before it could "
-                 "be asked for figures");
+        follow_end(f, EXIT_COMPLETED);
+        follow_tell(f, "completed",
+                    "completed; QEMU has ended before it could be asked for "
+                    "figures");
         return;
     }
     if (!connection_is_lost(error)) {
-        end(f, EXIT_FAILED);
-        tell_end(f, "failed", why);
+        follow_end(f, EXIT_FAILED);
+        follow_tell(f, "failed", why);
         return;
     }
-    end(f, EXIT_LOST);
+    follow_end(f, EXIT_LOST);
     text = g_strdup_printf("lost: %s; whether the migration goes on cannot "
                            "be told", why);
     if (f->options->output == FOLLOW_JSON) {
-        tell_end(f, "lost", text);
+        follow_tell(f, "lost", text);
     } else {
         message_error("%s", text);
     }
@@ -256,18 +119,18 @@ static void tell_verdict(Follow *f)
 {
     g_autofree char *text = display_verdict(f->look, f->track);
 
-    end(f, display_exit_status(f->look));
-    tell_end(f, f->look->status, text);
+    follow_end(f, display_exit_status(f->look));
+    follow_tell(f, f->look->status, text);
 }
 
 static void check_paused(Follow *f)
 {
     if (g_str_equal(f->look->status, "postcopy-paused")) {
-        end(f, EXIT_FAILED);
-        tell_end(f, "postcopy-paused",
-                 "postcopy is paused: its connection broke, and each side "
-                 "holds a part of the guest. Recover with migrate-recover "
-                 "at the destination and migrate with resume=true here");
+        follow_end(f, EXIT_FAILED);
+        follow_tell(f, "postcopy-paused",
+                    "postcopy is paused: its connection broke, and each side "
+                    "holds a part of the guest. Recover with migrate-recover "
+                    "at the destination and migrate with resume=true here");
     }
 }
 
@@ -283,22 +146,22 @@ static gboolean has_begun(Follow *f)
     if (look_has_ended(f->look)) {
         return TRUE;
     }
-    end(f, EXIT_FAILED);
-    tell_end(f, "none", "no migration runs here; --wait SECONDS waits for "
-             "one to begin");
+    follow_end(f, EXIT_FAILED);
+    follow_tell(f, "none", "no migration runs here; --wait SECONDS waits "
+                "for one to begin");
     return FALSE;
 }
 
 static void check_wait(Follow *f)
 {
     if (!f->begun && !f->over && f->options->wait_s > 0 &&
-        ms_since(f->start_us) >= f->options->wait_s * 1000LL) {
+        follow_ms_since(f->start_us) >= f->options->wait_s * 1000LL) {
         g_autofree char *text =
             g_strdup_printf("no migration has begun within %d s",
                             f->options->wait_s);
 
-        end(f, EXIT_FAILED);
-        tell_end(f, "none", text);
+        follow_end(f, EXIT_FAILED);
+        follow_tell(f, "none", text);
     }
 }
 
@@ -311,7 +174,7 @@ static void record(Follow *f)
         /* The migration matters more than what is written about it */
         message_error("%s", error->message);
         if (!f->options->owner) {
-            end(f, EXIT_FAILED);
+            follow_end(f, EXIT_FAILED);
         }
     }
 }
@@ -323,10 +186,10 @@ static void look_once(Follow *f)
 
     if (!info) {
         if (!g_error_matches(error, QMP_ERROR, QMP_ERROR_TIMEOUT) ||
-            ms_since(f->heard_us) >= SILENCE_LIMIT_MS) {
+            follow_ms_since(f->heard_us) >= SILENCE_LIMIT_MS) {
             lose(f, error);
         } else if (f->look && terminal_is_live(f->terminal)) {
-            draw(f);
+            follow_draw(f);
         }
         return;
     }
@@ -337,7 +200,7 @@ static void look_once(Follow *f)
         if (!f->begun) {
             check_wait(f);
             if (!f->over) {
-                show(f);
+                follow_show(f);
             }
             return;
         }
@@ -346,9 +209,9 @@ static void look_once(Follow *f)
     if (g_str_equal(f->look->status, "completed")) {
         await_figures(f);
     }
-    track_add(f->track, f->look, ms_since(f->start_us));
+    track_add(f->track, f->look, follow_ms_since(f->start_us));
     record(f);
-    show(f);
+    follow_show(f);
     if (look_has_ended(f->look)) {
         tell_verdict(f);
     } else {
@@ -358,9 +221,9 @@ static void look_once(Follow *f)
 
 static void detach(Follow *f)
 {
-    end(f, EXIT_DETACHED);
-    tell_end(f, "detached", "detached: the migration goes on; "
-             "`convergectl watch' follows it again");
+    follow_end(f, EXIT_DETACHED);
+    follow_tell(f, "detached", "detached: the migration goes on; "
+                "`convergectl watch' follows it again");
 }
 
 static void cancel(Follow *f)
@@ -393,7 +256,7 @@ static void on_interrupt(Follow *f)
         cancel(f);
     } else {
         f->asking = TRUE;
-        draw(f);
+        follow_draw(f);
     }
 }
 
@@ -428,7 +291,7 @@ static void on_signal(Follow *f, int number)
         break;
     default:
         if (f->look && terminal_is_live(f->terminal)) {
-            draw(f);
+            follow_draw(f);
         }
         break;
     }
@@ -449,7 +312,7 @@ static void on_key(Follow *f, char key)
         detach(f);
     } else if (key) {
         f->asking = FALSE;
-        draw(f);
+        follow_draw(f);
     }
 }
 
@@ -480,10 +343,10 @@ static void wait_tick(Follow *f, gint64 tick_us)
 static void check_cancel(Follow *f)
 {
     if (!f->over && f->cancel_us &&
-        ms_since(f->cancel_us) >= CANCEL_LIMIT_MS) {
-        end(f, EXIT_DETACHED);
-        tell_end(f, "cancelling", "QEMU is still busy cancelling; it is left "
-                 "to that");
+        follow_ms_since(f->cancel_us) >= CANCEL_LIMIT_MS) {
+        follow_end(f, EXIT_DETACHED);
+        follow_tell(f, "cancelling",
+                    "QEMU is still busy cancelling; it is left to that");
     }
 }
 
