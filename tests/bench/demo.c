@@ -11,7 +11,9 @@
 
 #include "accel.h"
 #include "progress.h"
+#include "recording.h"
 #include "report.h"
+#include "track.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,20 +48,56 @@ static char *choose_policy(const char *qemu)
     return NULL;
 }
 
+/* What watches a migration: a person, and a file to be plotted */
+typedef struct Audience {
+    Progress *progress;
+    Track *track;
+    Recording *recording;       /* NULL: none wanted */
+} Audience;
+
+static void show_and_record(void *opaque, const MigrateSample *sample,
+                            JsonObject *info)
+{
+    g_autoptr(Look) look = look_from_info(info);
+    Audience *audience = opaque;
+
+    progress_show(audience->progress, sample, info);
+    track_add(audience->track, look, sample->at_ms);
+    if (audience->recording) {
+        recording_add(audience->recording, look, NULL);
+    }
+}
+
+/* In the directory that the environment names, for convergectl plot */
+static Recording *open_recording(const char *label)
+{
+    const char *dir = g_getenv("DEMO_RECORDINGS");
+    g_autofree char *path = NULL;
+
+    if (!dir || !*dir) {
+        return NULL;
+    }
+    path = g_strdup_printf("%s/%s.csv", dir, label);
+    return recording_create(path, RECORD_CSV, NULL);
+}
+
 static MigrateResult *migrate(MigrateSpec *spec, GError **errp)
 {
+    g_autoptr(Recording) recording = open_recording(spec->label);
+    g_autoptr(Track) track = track_new();
     g_autofree char *title =
         g_strdup_printf("%s%s%s", spec->label, spec->policy ? " " : "",
                         spec->policy ?: "");
     g_autoptr(Progress) progress = progress_new(title,
                                                 spec->bandwidth_bytes_per_s);
+    Audience audience = { progress, track, recording };
     MigrateResult *result;
 
     printf("\n%s: starting source, destination and guest (%s)\n", title,
            spec->qemu);
     fflush(stdout);
-    spec->on_progress = progress_show;
-    spec->opaque = progress;
+    spec->on_progress = show_and_record;
+    spec->opaque = &audience;
     result = migrate_run(spec, errp);
     if (!result) {
         g_prefix_error(errp, "%s QEMU: ", spec->label);
