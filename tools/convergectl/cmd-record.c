@@ -32,6 +32,9 @@ static ExitStatus run(const CommonOptions *common, int wait_s,
         message_error("%s", error->message);
         return EXIT_FAILED;
     }
+    if (wait_s != 0) {
+        message_note("waiting for a migration to begin");
+    }
     how.recording = recording;
     return follow(qmp, &how);
 }

@@ -7,7 +7,7 @@
 _convergectl_options()
 {
     "${COMP_WORDS[0]}" "$1" --help 2>/dev/null |
-        sed -n 's/.*\(--[a-z][a-z-]*\).*/\1/p'
+        sed -n 's/^  \(-., \)\{0,1\}\(--[a-z-]*\).*/\2/p'
 }
 
 _convergectl()
