@@ -43,6 +43,8 @@
 #define FITS 0.8
 /* ... and so can that many in a row. */
 #define UNSURE_MAX 3
+/* What is older than this says little about what is to come. */
+#define STEADY_S 2.0
 /* Changes larger than the rate itself say no more than one as large. */
 #define MAX_JITTER 1.0
 /* Above this part of clean pages the set cannot be told from infinity. */
@@ -152,6 +154,29 @@ static void learn_dirtying(ConvergenceModel *model,
     }
 }
 
+/*
+ * Single looks at a guest that is slowed down hard are off by ten times to
+ * either side; what they have in common is what goes on.
+ */
+static void learn_steady(ConvergenceModel *model,
+                         const ConvergenceSample *sample)
+{
+    double keep = 1;
+
+    if (sample->throttle_pct != model->steady_throttle_pct) {
+        keep = 0;
+    } else if (model->steady_s > STEADY_S) {
+        keep = STEADY_S / model->steady_s;
+    }
+    model->steady_throttle_pct = sample->throttle_pct;
+    model->steady_s = model->steady_s * keep +
+                      (double)sample->interval_ns / NS_PER_S;
+    model->steady_dirty_bytes = model->steady_dirty_bytes * keep +
+                                sample->touched_bytes;
+    model->steady_new_bytes = model->steady_new_bytes * keep +
+                              sample->dirtied_bytes;
+}
+
 static void learn_jitter(ConvergenceModel *model, double before)
 {
     double net = model->drain_bytes_per_s - model->new_bytes_per_s;
@@ -172,6 +197,7 @@ void convergence_model_update(ConvergenceModel *model,
 
     learn_drain(model, sample, weight);
     learn_dirtying(model, sample, weight);
+    learn_steady(model, sample);
     learn_jitter(model, net);
     model->sync_cost_ns = smooth(model, model->sync_cost_ns,
                                  sample->sync_cost_ns, weight);
@@ -207,8 +233,8 @@ double convergence_model_remaining_s(const ConvergenceModel *model,
     if (!(drain >= 1)) {
         return -1;
     }
-    clean = model->last_dirty_bytes_per_s > 0 ?
-            model->last_new_bytes_per_s / model->last_dirty_bytes_per_s : 1;
+    clean = model->steady_dirty_bytes > 0 ?
+            model->steady_new_bytes / model->steady_dirty_bytes : 1;
     clean = convergence_clamp(clean, 0, 1);
     if (clean > MOSTLY_CLEAN || u < drain * NEXT_TO_NOTHING) {
         return drain - u >= 1 ? (remaining_bytes - threshold_bytes) /

@@ -213,7 +213,8 @@ static void slow_down(ConvergenceEngine *engine,
     decision->throttle_pct = share_to_pct(params, share);
     changes = decision->throttle_pct != sample->throttle_pct;
     engine->seeking = changes;
-    engine->planned_bytes_per_s = rate * share / share_in_force(sample);
+    engine->planned_bytes_per_s = model->steady_dirty_bytes / model->steady_s *
+                                  share / share_in_force(sample);
     if (engine->predictive.outpaced >= OUTPACED_LOOKS) {
         decision->phase = CONVERGENCE_PHASE_STUCK;
     } else {

@@ -164,6 +164,11 @@ typedef struct ConvergenceModel {
     double sync_cost_ns;
     /* Mean deviation of the wire rate from one sample to the next, 0 to 1. */
     double wire_deviation;
+    /* Of the last seconds, in all of which the throttle was the same. */
+    double steady_s;
+    double steady_dirty_bytes;
+    double steady_new_bytes;
+    uint8_t steady_throttle_pct;
     /* The last interval alone, unsmoothed. */
     int64_t last_interval_ns;
     double last_dirty_bytes_per_s;
