@@ -335,49 +335,119 @@ static void test_calc_dirty_rate(void)
     qtest_quit(vm);
 }
 
+/* A migration may have limited it further. */
+static void assert_limited(QTestState *vm, int vcpu, int limit_mb)
+{
+    int64_t in_force_mb = shown(vm, vcpu, "limit-rate");
+
+    g_assert_cmpint(in_force_mb, >, 0);
+    g_assert_cmpint(in_force_mb, <=, limit_mb);
+}
+
 static void random_operation(QTestState *vm)
 {
     int vcpu = g_test_rand_int_range(0, 2);
     int limit_mb = g_test_rand_int_range(1, 200);
 
-    switch (g_test_rand_int_range(0, 6)) {
+    switch (g_test_rand_int_range(0, 8)) {
     case 0:
         set_limit(vm, limit_mb);
-        g_assert_cmpint(shown(vm, vcpu, "limit-rate"), ==, limit_mb);
+        assert_limited(vm, vcpu, limit_mb);
         break;
     case 1:
         qtest_qmp_assert_success(vm, "{'execute': 'set-vcpu-dirty-limit',"
                                  " 'arguments': {'cpu-index': %d,"
                                  " 'dirty-rate': %d}}", vcpu, limit_mb);
-        g_assert_cmpint(shown(vm, vcpu, "limit-rate"), ==, limit_mb);
+        assert_limited(vm, vcpu, limit_mb);
         break;
     case 2:
         cancel_limits(vm);
-        g_assert_cmpint(shown(vm, vcpu, "limit-rate"), ==, 0);
         break;
     case 3:
         qtest_qmp_assert_success(vm, "{'execute': 'cancel-vcpu-dirty-limit',"
                                  " 'arguments': {'cpu-index': %d}}", vcpu);
-        g_assert_cmpint(shown(vm, vcpu, "limit-rate"), ==, 0);
         break;
     case 4:
         qtest_qmp_assert_success(vm, "{'execute': 'stop'}");
-        qtest_qmp_assert_success(vm, "{'execute': 'cont'}");
+        /* Refused before a switch-over. */
+        qobject_unref(qtest_qmp(vm, "{'execute': 'cont'}"));
+        break;
+    case 5:
+        /* Refused while one is under way, which is as good. */
+        qobject_unref(qtest_qmp(vm, "{'execute': 'migrate', 'arguments':"
+                                " {'uri': 'exec:cat >/dev/null'}}"));
+        break;
+    case 6:
+        qtest_qmp_assert_success(vm, "{'execute': 'migrate_cancel'}");
         break;
     default:
-        g_usleep(g_test_rand_int_range(0, 50 * 1000));
+        g_usleep(g_test_rand_int_range(0, 200 * 1000));
     }
+}
+
+/* Their policy sets limits of its own; none goes past the switch-over. */
+static void allow_migrations(QTestState *vm)
+{
+    qtest_qmp_assert_success(vm, "{'execute': 'migrate-set-capabilities',"
+                             " 'arguments': {'capabilities': ["
+                             " {'capability': 'auto-converge',"
+                             "  'state': true},"
+                             " {'capability': 'pause-before-switchover',"
+                             "  'state': true}]}}");
+    qtest_qmp_assert_success(vm, "{'execute': 'migrate-set-parameters',"
+                             " 'arguments': {'max-bandwidth': 1000000000,"
+                             " 'downtime-limit': 0,"
+                             " 'dirty-sync-period': 100,"
+                             " 'convergence-policy': 'dirty-limit'}}");
+}
+
+static bool migration_under_way(QTestState *vm)
+{
+    QDict *rsp = qtest_qmp(vm, "{'execute': 'query-migrate'}");
+    const char *status = qdict_get_try_str(qdict_get_qdict(rsp, "return"),
+                                           "status");
+    bool under_way = status && !g_str_equal(status, "cancelled") &&
+                     !g_str_equal(status, "failed");
+
+    g_assert_cmpstr(status, !=, "completed");
+    qobject_unref(rsp);
+    return under_way;
+}
+
+static bool limited_by_migration(QTestState *vm)
+{
+    QDict *rsp = qtest_qmp(vm, "{'execute': 'query-migrate'}");
+    QDict *info = qdict_get_qdict(rsp, "return");
+    QDict *vcpu;
+    bool limited = false;
+
+    if (qdict_haskey(info, "convergence")) {
+        vcpu = qobject_to(QDict, qlist_peek(qdict_get_qlist(
+            qdict_get_qdict(info, "convergence"), "vcpus")));
+        limited = qdict_get_int(vcpu, "dirty-limit") > 0;
+    }
+    qobject_unref(rsp);
+    return limited;
 }
 
 static void test_random_operations_leave_nothing(void)
 {
     QTestState *vm = start("tcg");
+    unsigned seen_limited = 0;
     double before;
 
     g_assert_true(wait_until_it_writes(vm));
+    allow_migrations(vm);
     before = mb_per_s(vm, 1);
     for (int i = 0; i < 200; i++) {
         random_operation(vm);
+        seen_limited += limited_by_migration(vm);
+    }
+    g_test_message("a migration limited it after %u of 200 operations",
+                   seen_limited);
+    qtest_qmp_assert_success(vm, "{'execute': 'migrate_cancel'}");
+    while (migration_under_way(vm)) {
+        g_usleep(10 * 1000);
     }
     cancel_limits(vm);
     g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 0);
