@@ -38,7 +38,7 @@ static uint64_t multiples(uint64_t value, uint64_t limit)
 
 static uint64_t elapsed_s(const ConvergenceEngine *engine, int64_t now_ns)
 {
-    int64_t ns = now_ns - engine->start_ns - engine->suspended_ns;
+    int64_t ns = now_ns - engine->start_ns;
 
     return ns > 0 ? ns / NS_PER_S : 0;
 }
@@ -99,14 +99,6 @@ convergence_engine_deadline(ConvergenceEngine *engine,
         deadline->downtime_limit_ms = grown_limit_ms(params, most);
     }
     return deadline;
-}
-
-void convergence_engine_suspend(ConvergenceEngine *engine,
-                                int64_t duration_ns)
-{
-    if (duration_ns > 0) {
-        engine->suspended_ns += duration_ns;
-    }
 }
 
 static void describe_condition(const ConvergenceDeadline *deadline,

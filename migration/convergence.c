@@ -89,6 +89,7 @@ static struct {
     double bandwidth_bytes_per_ms;  /* as upstream last measured it */
     int64_t sync_begin_ns;
     uint64_t sync_begin_remaining_bytes;
+    uint64_t start_bytes;       /* what remained at the start */
     uint64_t bulk_remaining_bytes;
     ConvergenceVcpu *vcpus;
     VcpuBase *vcpu_bases;
@@ -194,6 +195,7 @@ void convergence_start(MigrationState *s)
     convergence.pass_sent = false;
     convergence.pass_remaining_bytes = remaining_bytes;
     convergence.progress_pct = 0;
+    convergence.start_bytes = remaining_bytes;
     convergence.bulk_remaining_bytes = remaining_bytes;
     convergence.max_vcpus = MACHINE(qdev_get_machine())->smp.max_cpus;
     g_free(convergence.vcpus);
@@ -355,17 +357,24 @@ static void report_decision(const ConvergenceDecision *decision)
     }
 }
 
+/*
+ * By the forecast; while there is none, by the bulk pass, which is taken for
+ * half of the work.
+ */
 static void update_progress(int64_t now)
 {
     const ConvergenceDecision *decision = &convergence.engine.decision;
     uint64_t elapsed_ms = (now - convergence.engine.start_ns) / SCALE_MS;
+    uint64_t all_ms = elapsed_ms + decision->predicted_remaining_ms;
+    int pct = 0;
 
-    if (decision->predicted) {
-        uint64_t all_ms = elapsed_ms + decision->predicted_remaining_ms;
-        int pct = all_ms ? elapsed_ms * 100 / all_ms : 0;
-
-        convergence.progress_pct = MAX(convergence.progress_pct, MIN(pct, 99));
+    if (decision->predicted && all_ms) {
+        pct = elapsed_ms * 100 / all_ms;
+    } else if (convergence.start_bytes) {
+        pct = (convergence.start_bytes - convergence.bulk_remaining_bytes) *
+              50 / convergence.start_bytes;
     }
+    convergence.progress_pct = MAX(convergence.progress_pct, MIN(pct, 99));
 }
 
 static void trace_decision(const ConvergenceSample *sample,

@@ -244,7 +244,6 @@ struct ConvergenceEngine {
     ConvergenceDecision decision;
     /* Deadline */
     int64_t start_ns;
-    int64_t suspended_ns;
     ConvergenceDeadline deadline;
 };
 
@@ -282,14 +281,6 @@ const ConvergenceDeadline *
 convergence_engine_deadline(ConvergenceEngine *engine,
                             const ConvergenceParams *params,
                             const ConvergenceProgress *progress);
-
-/**
- * convergence_engine_suspend: take time out of the deadline's clock
- * @engine: the engine
- * @duration_ns: how long the migration stood still for no fault of the guest
- */
-void convergence_engine_suspend(ConvergenceEngine *engine,
-                                int64_t duration_ns);
 
 /**
  * convergence_engine_threshold_bytes: what may remain at the switch-over

@@ -164,19 +164,6 @@ static void test_guest_without_ram_divides_by_nothing(void)
     g_assert_cmpint(look_after_ms(&look, 1)->stop, ==, CONVERGENCE_STOP_NONE);
 }
 
-static void test_suspended_time_does_not_count(void)
-{
-    Look look = look_begin();
-
-    look.params.timeout_s = 10;
-    convergence_engine_suspend(&look.engine, 5 * SECOND_NS);
-    convergence_engine_suspend(&look.engine, -7 * SECOND_NS);
-    g_assert_cmpint(look_after_ms(&look, 14999)->stop, ==,
-                    CONVERGENCE_STOP_NONE);
-    g_assert_cmpint(look_after_ms(&look, 15000)->stop, ==,
-                    CONVERGENCE_STOP_TIMEOUT);
-}
-
 static void test_a_clock_that_goes_back_is_no_timeout(void)
 {
     Look look = look_begin();
@@ -258,8 +245,6 @@ int main(int argc, char **argv)
                     test_passes_and_transfer_stop_at_their_number);
     g_test_add_func("/convergence/deadline/no-ram",
                     test_guest_without_ram_divides_by_nothing);
-    g_test_add_func("/convergence/deadline/suspended",
-                    test_suspended_time_does_not_count);
     g_test_add_func("/convergence/deadline/clock-back",
                     test_a_clock_that_goes_back_is_no_timeout);
     g_test_add_func("/convergence/deadline/actions",
