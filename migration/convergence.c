@@ -32,6 +32,7 @@
 #include "exec/target_page.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
+#include "io/channel-file.h"
 #include "migration/convergence.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
@@ -40,6 +41,7 @@
 #include "sysemu/runstate.h"
 #include "block.h"
 #include "migration.h"
+#include "qemu-file.h"
 #include "ram.h"
 #include "trace.h"
 
@@ -119,6 +121,28 @@ static bool engine_wanted(const ConvergenceParams *params)
            params->max_iterations || params->max_transfer_pct;
 }
 
+/*
+ * A state written to a file, by virsh save or a snapshot, is no migration that
+ * has to end by some time; nor is one of a guest that stands still.
+ */
+static bool has_deadline(MigrationState *s)
+{
+    return runstate_is_running() &&
+           !object_dynamic_cast(OBJECT(qemu_file_get_ioc(s->to_dst_file)),
+                                TYPE_QIO_CHANNEL_FILE);
+}
+
+/* The settings in force for this migration. */
+static void refresh_params(MigrationState *s)
+{
+    convergence_params_get(s, &convergence.params);
+    if (!has_deadline(s)) {
+        convergence.params.timeout_s = 0;
+        convergence.params.max_iterations = 0;
+        convergence.params.max_transfer_pct = 0;
+    }
+}
+
 static void take_base(int64_t now, uint64_t remaining_bytes)
 {
     convergence.base = (SampleBase) {
@@ -186,7 +210,7 @@ void convergence_start(MigrationState *s)
 
     qemu_mutex_lock_iothread();
     qemu_mutex_lock(&convergence.lock);
-    convergence_params_get(s, &convergence.params);
+    refresh_params(s);
     convergence.known = engine_wanted(&convergence.params);
     convergence_engine_init(&convergence.engine, now);
     convergence.phase = CONVERGENCE_PHASE_OFF;
@@ -409,7 +433,7 @@ void convergence_sync_end(void)
         return;
     }
     WITH_QEMU_LOCK_GUARD(&convergence.lock) {
-        convergence_params_get(s, &convergence.params);
+        refresh_params(s);
         sample = make_sample(s);
         decision = convergence_engine_update(&convergence.engine,
                                              &convergence.params, &sample);
@@ -480,7 +504,7 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
     }
     QEMU_LOCK_GUARD(&convergence.lock);
     convergence.bandwidth_bytes_per_ms = bandwidth_bytes_per_ms;
-    convergence_params_get(s, &convergence.params);
+    refresh_params(s);
     if (!engine_wanted(&convergence.params)) {
         return threshold_bytes;
     }
