@@ -25,7 +25,7 @@ apply_series()
 try apply_series
 ok 'git am takes the series on pristine QEMU' succeeded
 ok 'and the result is what we build' \
-    diff -rq --exclude=.git "$work/am" "$real_build/src"
+    diff -rq --exclude=.git --exclude=__pycache__ "$work/am" "$real_build/src"
 ok 'each mail is signed off and numbered' same_text \
     "$(grep -L '^Signed-off-by: ' "$real_build"/series/*.patch;
        grep -L '^Subject: \[PATCH [0-9]*/[0-9]*\] ' "$real_build"/series/*.patch)" \
