@@ -48,7 +48,10 @@ bool sim_migration_init(SimMigration *m, const SimSpec *spec,
             .max_throttle_pct = 99, .trigger_threshold_pct = 50,
             .sync_period_ms = 1000,
             .downtime_limit_ms = spec->downtime_limit_ms,
-            .max_downtime_ms = 5000,
+            .timeout_s = spec->deadline.timeout_s,
+            .max_downtime_ms = spec->deadline.max_downtime_ms ?: 5000,
+            .max_transfer_pct = spec->deadline.max_transfer_pct,
+            .timeout_action = spec->deadline.action,
         },
         .vcpus = g_new0(ConvergenceVcpu, n_vcpus),
         .limits_bytes_per_s = g_new0(uint64_t, n_vcpus),
@@ -286,6 +289,35 @@ static void finish(SimMigration *m)
     r->reader_lost_s = m->guest.reader_lost_s;
 }
 
+/* Returns what may remain, once the deadline has had its say. */
+static double meet_deadline(SimMigration *m, double bandwidth_bytes_per_s)
+{
+    ConvergenceProgress progress = {
+        .now_ns = m->now_ns,
+        .sent_bytes = m->result.wire_bytes,
+        .ram_bytes = m->spec.guest->ram_bytes,
+        .remaining_bytes = sim_guest_remaining_bytes(&m->guest),
+    };
+    const ConvergenceDeadline *deadline =
+        convergence_engine_deadline(&m->engine, &m->params, &progress);
+    SimResult *r = &m->result;
+
+    r->limit_in_force_ms = deadline->downtime_limit_ms;
+    r->stop = deadline->stop;
+    if (deadline->stop != CONVERGENCE_STOP_NONE) {
+        r->aborted = deadline->action == CONVERGENCE_ACTION_ABORT;
+        r->to_postcopy = deadline->action == CONVERGENCE_ACTION_POSTCOPY;
+        if (deadline->action == CONVERGENCE_ACTION_STOP) {
+            return HUGE_VAL;
+        }
+    }
+    return m->params.auto_converge ?
+        convergence_engine_threshold_bytes(&m->engine,
+                                           deadline->downtime_limit_ms,
+                                           bandwidth_bytes_per_s) :
+        bandwidth_bytes_per_s * deadline->downtime_limit_ms / 1000;
+}
+
 static void measure_bandwidth(SimMigration *m)
 {
     double s = (double)(m->now_ns - m->tick_ns) / NS_PER_S;
@@ -294,10 +326,7 @@ static void measure_bandwidth(SimMigration *m)
     if (m->now_ns < m->tick_ns + TICK_NS) {
         return;
     }
-    m->threshold_bytes = m->params.auto_converge ?
-        convergence_engine_threshold_bytes(&m->engine,
-                                           m->params.downtime_limit_ms, rate) :
-        rate * m->params.downtime_limit_ms / 1000;
+    m->threshold_bytes = meet_deadline(m, rate);
     m->tick_ns = m->now_ns;
     m->tick_wire_bytes = 0;
 }
@@ -352,7 +381,8 @@ void sim_migration_slice(SimMigration *m, double share)
     }
     send_slice(m, share);
     measure_bandwidth(m);
-    if (elapsed_s(m) >= m->spec.limit_s) {
+    if (elapsed_s(m) >= m->spec.limit_s || m->result.aborted ||
+        m->result.to_postcopy) {
         finish(m);
     }
 }

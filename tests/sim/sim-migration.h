@@ -37,11 +37,20 @@ typedef struct SimRecord {
     bool bulk_pass;
 } SimRecord;
 
+/* The stop conditions, as the user sets them. */
+typedef struct SimDeadline {
+    uint64_t timeout_s;
+    uint64_t max_downtime_ms;       /* 0: 5000, the default */
+    uint64_t max_transfer_pct;
+    ConvergenceAction action;
+} SimDeadline;
+
 typedef struct SimSpec {
     const SimGuestSpec *guest;
     const SimLinkSpec *link;
     double downtime_limit_ms;
     double limit_s;                 /* give up after that */
+    SimDeadline deadline;           /* all zero: none */
     uint64_t seed;
     bool keep_record;
     FILE *trace;                    /* decisions, for `replay`; or NULL */
@@ -49,6 +58,10 @@ typedef struct SimSpec {
 
 typedef struct SimResult {
     bool completed;
+    bool aborted;                   /* by the deadline */
+    bool to_postcopy;               /* likewise */
+    uint64_t limit_in_force_ms;
+    ConvergenceStop stop;
     double total_s;
     double bulk_s;                  /* when the bulk pass ended */
     double bulk_left_bytes;         /* and what was dirty by then */
