@@ -10,6 +10,7 @@ help:
 	@echo 'make check       set up, build, and run every test;'
 	@echo '                 SUITE=name runs one, tests/suites lists them'
 	@echo 'make check-asan  the same under sanitizers, in a build of their own'
+	@echo 'make check-libvirt  migrations driven by Debian'"'"'s libvirt; as root'
 	@echo 'make check-arch  build without KVM, without TCG, for other targets'
 	@echo 'make qemu        build build/qemu/qemu-system-x86_64'
 	@echo 'make host        build what needs no QEMU: engine, tests, tools'
