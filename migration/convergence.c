@@ -285,11 +285,6 @@ static void notice_sent(uint64_t remaining_bytes)
     convergence.pass_remaining_bytes = remaining_bytes;
 }
 
-/*
- * The search comes to the end of RAM twice for each round of pages: once in
- * vain, when the last one has been sent, and after the sync once more, from
- * where that one was.  It is a pass only if something was sent on the way.
- */
 void convergence_sync_begin(void)
 {
     convergence.sync_begin_ns = now_ns();
@@ -543,6 +538,11 @@ static void stop_at_pass(MigrationState *s)
     }
 }
 
+/*
+ * The search comes to the end of RAM twice for each round of pages: once in
+ * vain, when the last one has been sent, and after the sync once more, from
+ * where that one was.  It is a pass only if something was sent on the way.
+ */
 void convergence_pass_done(void)
 {
     if (!qatomic_read(&convergence.running)) {
