@@ -13,6 +13,8 @@
  * summary) and OUT/summary.txt at the end.
  */
 
+#include "options.h"
+#include "pin.h"
 #include "report.h"
 #include "workloads.h"
 
@@ -40,8 +42,7 @@ typedef struct Tally {
 } Tally;
 
 typedef struct Suite {
-    char *qemu, *peer, *out_dir;
-    int runs, cap_s;
+    Options o;
     gboolean quick;
     Variant variants[MAX_VARIANTS];
     unsigned nr_variants;
@@ -56,16 +57,16 @@ static void find_variants(Suite *suite)
     };
 
     suite->variants[suite->nr_variants++] =
-        (Variant) { "stock", suite->peer, NULL };
+        (Variant) { "stock", suite->o.peer, NULL };
     for (size_t i = 0; i < G_N_ELEMENTS(policies); i++) {
-        if (migrate_has_policy(suite->qemu, policies[i])) {
+        if (migrate_has_policy(suite->o.qemu, policies[i])) {
             suite->variants[suite->nr_variants++] =
-                (Variant) { "ours", suite->qemu, policies[i] };
+                (Variant) { "ours", suite->o.qemu, policies[i] };
         }
     }
     if (suite->nr_variants == 1) {
         suite->variants[suite->nr_variants++] =
-            (Variant) { "ours", suite->qemu, NULL };
+            (Variant) { "ours", suite->o.qemu, NULL };
     }
 }
 
@@ -105,7 +106,7 @@ static gboolean run_once(Suite *suite, const Workload *workload,
     if (fprintf(suite->lines, "%s\n", json) < 0 ||
         fflush(suite->lines) != 0) {
         g_set_error(errp, G_FILE_ERROR, g_file_error_from_errno(errno),
-                    "cannot write to %s: %s", suite->out_dir,
+                    "cannot write to %s: %s", suite->o.out,
                     g_strerror(errno));
         return FALSE;
     }
@@ -163,10 +164,11 @@ static gboolean run_workload(Suite *suite, const Workload *workload,
 {
     g_autofree Tally *tallies = g_new0(Tally, MAX_VARIANTS);
     MigrateSpec spec = {
-        .qemu = suite->peer, .label = "floor", .load = workload->load,
+        .qemu = suite->o.peer, .label = "floor", .load = workload->load,
         .mem_mib = 512, .smp = SMP,
         .bandwidth_bytes_per_s = workload->bandwidth_mb_per_s * 1000000ULL,
-        .downtime_limit_ms = 300, .cap_s = suite->cap_s,
+        .downtime_limit_ms = 300, .cap_s = suite->o.cap_s,
+        .accel = suite->o.accel, .pin = pin_is_useful(workload->load),
     };
     MigrateFloor floor;
 
@@ -177,7 +179,7 @@ static gboolean run_workload(Suite *suite, const Workload *workload,
     }
     printf("F = %.1f s, C = %.1f s\n", floor.f_s, floor.c_s);
     report_table_head(stdout);
-    for (int run = 1; run <= suite->runs; run++) {
+    for (int run = 1; run <= suite->o.runs; run++) {
         for (unsigned v = 0; v < suite->nr_variants; v++) {
             spec.label = suite->variants[v].label;
             spec.qemu = suite->variants[v].qemu;
@@ -196,8 +198,8 @@ static gboolean run_workload(Suite *suite, const Workload *workload,
 
 static FILE *open_in(const Suite *suite, const char *name, GError **errp)
 {
-    g_autofree char *path = g_build_filename(suite->out_dir, name, NULL);
-    FILE *file = g_mkdir_with_parents(suite->out_dir, 0777) == 0
+    g_autofree char *path = g_build_filename(suite->o.out, name, NULL);
+    FILE *file = g_mkdir_with_parents(suite->o.out, 0777) == 0
                  ? g_fopen(path, "w") : NULL;
 
     if (!file) {
@@ -209,16 +211,16 @@ static FILE *open_in(const Suite *suite, const char *name, GError **errp)
 
 static gboolean write_json(Suite *suite, GError **errp)
 {
-    g_autofree char *path = g_build_filename(suite->out_dir, "bench.json",
+    g_autofree char *path = g_build_filename(suite->o.out, "bench.json",
                                              NULL);
     g_autoptr(JsonGenerator) generator = json_generator_new();
     g_autoptr(JsonNode) root = json_node_new(JSON_NODE_OBJECT);
     JsonObject *o = json_object_new();
 
     json_object_set_int_member(o, "format", 1);
-    json_object_set_string_member(o, "qemu", suite->qemu);
-    json_object_set_string_member(o, "peer", suite->peer);
-    json_object_set_int_member(o, "cap_s", suite->cap_s);
+    json_object_set_string_member(o, "qemu", suite->o.qemu);
+    json_object_set_string_member(o, "peer", suite->o.peer);
+    json_object_set_int_member(o, "cap_s", suite->o.cap_s);
     json_object_set_array_member(o, "summary",
                                  json_array_ref(suite->summary));
     json_object_set_array_member(o, "runs", json_array_ref(suite->all_runs));
@@ -229,12 +231,12 @@ static gboolean write_json(Suite *suite, GError **errp)
 
 static gboolean show_summary(Suite *suite, GError **errp)
 {
-    g_autofree char *path = g_build_filename(suite->out_dir, "summary.txt",
+    g_autofree char *path = g_build_filename(suite->o.out, "summary.txt",
                                              NULL);
     g_autofree char *text = NULL;
 
     fprintf(suite->text, "\nMedians. done: completed/run; a run called off "
-            "counts as %d s. silent: the longest of all.\n", suite->cap_s);
+            "counts as %d s. silent: the longest of all.\n", suite->o.cap_s);
     if (fclose(g_steal_pointer(&suite->text)) != 0 ||
         !g_file_get_contents(path, &text, NULL, errp)) {
         if (errp && !*errp) {
@@ -244,7 +246,7 @@ static gboolean show_summary(Suite *suite, GError **errp)
         return FALSE;
     }
     printf("\n%s\nin %s: summary.txt, bench.json, runs.jsonl\n", text,
-           suite->out_dir);
+           suite->o.out);
     return TRUE;
 }
 
@@ -269,50 +271,26 @@ static gboolean run_suite(Suite *suite, GError **errp)
     return write_json(suite, errp) && show_summary(suite, errp);
 }
 
-static gboolean parse(Suite *suite, int argc, char **argv, GError **errp)
+int main(int argc, char **argv)
 {
-    const GOptionEntry entries[] = {
-        { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &suite->qemu, "ours", "PATH" },
-        { "peer", 0, 0, G_OPTION_ARG_FILENAME, &suite->peer,
-          "what to compare with", "PATH" },
-        { "out", 0, 0, G_OPTION_ARG_FILENAME, &suite->out_dir,
-          "directory for the results", "DIR" },
-        { "runs", 0, 0, G_OPTION_ARG_INT, &suite->runs,
-          "of each variant on each workload", "N" },
-        { "cap", 0, 0, G_OPTION_ARG_INT, &suite->cap_s,
-          "give up a migration after this", "S" },
-        { "quick", 0, 0, G_OPTION_ARG_NONE, &suite->quick,
+    static const char *const takes[] = {
+        "qemu", "peer", "accel", "cap", "runs", "out", NULL
+    };
+    Suite suite = { .o = OPTIONS_DEFAULT };
+    const GOptionEntry own[] = {
+        { "quick", 0, 0, G_OPTION_ARG_NONE, &suite.quick,
           "only the two reference workloads", NULL },
         { NULL },
     };
-    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
-
-    g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, errp)) {
-        return FALSE;
-    }
-    if (argc > 1 || suite->runs < 1 || suite->runs > MAX_RUNS ||
-        suite->cap_s < 1) {
-        g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                    "runs must be 1 to %d and the cap at least 1 s",
-                    MAX_RUNS);
-        return FALSE;
-    }
-    suite->qemu = suite->qemu ?: g_strdup("build/qemu/qemu-system-x86_64");
-    suite->peer = suite->peer ?: g_strdup("/usr/bin/qemu-system-x86_64");
-    suite->out_dir = suite->out_dir ?: g_strdup("build/bench");
-    return TRUE;
-}
-
-int main(int argc, char **argv)
-{
-    Suite suite = { .runs = 5, .cap_s = 70 };
     g_autoptr(GError) error = NULL;
     int status = 0;
 
+    suite.o.runs = 5;
+    suite.o.out = g_strdup("build/bench");
     suite.all_runs = json_array_new();
     suite.summary = json_array_new();
-    if (!parse(&suite, argc, argv, &error) || !run_suite(&suite, &error)) {
+    if (!options_parse(&suite.o, takes, own, NULL, argc, argv, &error) ||
+        !run_suite(&suite, &error)) {
         fprintf(stderr, "bench-suite: error: %s\n", error->message);
         status = 1;
     }
@@ -324,8 +302,6 @@ int main(int argc, char **argv)
     }
     json_array_unref(suite.all_runs);
     json_array_unref(suite.summary);
-    g_free(suite.qemu);
-    g_free(suite.peer);
-    g_free(suite.out_dir);
+    options_clear(&suite.o);
     return status;
 }

@@ -8,6 +8,8 @@
 
 #include "migrate-pair.h"
 
+#include "pin.h"
+
 #include <string.h>
 
 /* A guest under TCG is up in two seconds; a busy host may need many more */
@@ -41,6 +43,11 @@ gboolean migrate_pair_start(MigratePair *pair, const MigrateSpec *spec,
     }
     if (!pair->destination ||
         !guest_work_wait_ready(pair->work, READY_TIMEOUT_MS, errp)) {
+        migrate_pair_clear(pair);
+        return FALSE;
+    }
+    if (spec->pin && !(pin_vm(pair->source, spec->load, errp) &&
+                       pin_vm(pair->destination, spec->load, errp))) {
         migrate_pair_clear(pair);
         return FALSE;
     }

@@ -51,6 +51,23 @@ static int throttle_in_force(JsonObject *info)
                                           "throttle-percentage"));
 }
 
+/* Of our engine; -1 where there is none or it cannot tell */
+static gint64 predicted_ms(JsonObject *info, const char *name)
+{
+    JsonNode *node = json_object_get_member(info, "convergence");
+
+    return node && json_object_has_member(json_node_get_object(node), name)
+           ? migrate_info_int(info, "convergence", name) : -1;
+}
+
+static const char *engine_state(JsonObject *info)
+{
+    JsonNode *node = json_object_get_member(info, "convergence");
+
+    return node ? g_intern_string(json_object_get_string_member_with_default(
+        json_node_get_object(node), "state", NULL)) : NULL;
+}
+
 static void take_sample(MigrateResult *result, const MigrateSpec *spec,
                         JsonObject *info, gint64 start_us)
 {
@@ -60,8 +77,16 @@ static void take_sample(MigrateResult *result, const MigrateSpec *spec,
         .remaining_bytes = migrate_info_int(info, "ram", "remaining"),
         .sent_bytes = migrate_info_int(info, "ram", "transferred"),
         .passes = migrate_info_int(info, "ram", "dirty-sync-count"),
+        .expected_downtime_ms = migrate_info_int(info, NULL,
+                                                 "expected-downtime"),
+        .state = engine_state(info),
+        .predicted_total_ms = predicted_ms(info, "predicted-total-time"),
+        .predicted_downtime_ms = predicted_ms(info, "predicted-downtime"),
+        .dirty_bytes_per_s = migrate_info_int(info, "convergence",
+                                              "dirty-rate"),
+        .drain_bytes_per_s = migrate_info_int(info, "convergence",
+                                              "drain-rate"),
     };
-    gint64 expected_ms = migrate_info_int(info, NULL, "expected-downtime");
 
     g_array_append_val(result->timeline, sample);
     result->max_throttle_pct = MAX(result->max_throttle_pct,
@@ -69,8 +94,8 @@ static void take_sample(MigrateResult *result, const MigrateSpec *spec,
     result->sent_bytes = MAX(result->sent_bytes, sample.sent_bytes);
     result->passes = MAX(result->passes, sample.passes);
     /* Not there any more once the migration has completed */
-    if (expected_ms) {
-        result->expected_downtime_ms = expected_ms;
+    if (sample.expected_downtime_ms) {
+        result->expected_downtime_ms = sample.expected_downtime_ms;
     }
     if (spec->on_progress) {
         spec->on_progress(spec->opaque, &sample, info);

@@ -21,6 +21,14 @@ typedef struct MigrateSample {
     guint64 remaining_bytes;
     guint64 sent_bytes;
     guint64 passes;             /* completed passes or syncs, as QEMU has it */
+    /*
+     * What QEMU itself foretells at that moment.  Stock QEMU knows only
+     * expected_downtime_ms; what it does not tell is NULL, or -1.
+     */
+    gint64 expected_downtime_ms;
+    const char *state;          /* of our engine, interned */
+    gint64 predicted_total_ms, predicted_downtime_ms;
+    guint64 dirty_bytes_per_s, drain_bytes_per_s;
 } MigrateSample;
 
 /* @info is the whole reply of query-migrate, valid during the call */
@@ -41,6 +49,7 @@ typedef struct MigrateSpec {
     unsigned baseline_ms;           /* undisturbed run before; 0: 2000 */
     unsigned poll_ms;               /* between query-migrate; 0: 100 */
     gboolean no_auto_converge;
+    gboolean pin;                   /* readers on a CPU of their own: pin.h */
     const char *const *settings;    /* further parameters: "name=value" */
     const char *const *capabilities; /* further capabilities to enable */
     MigrateProgressFunc on_progress;

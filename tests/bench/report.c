@@ -135,6 +135,8 @@ static void add_spec(JsonBuilder *b, const MigrateSpec *spec)
     add_int(b, "bandwidth_bytes_per_s", spec->bandwidth_bytes_per_s);
     add_int(b, "downtime_limit_ms", spec->downtime_limit_ms);
     add_int(b, "cap_s", spec->cap_s);
+    json_builder_set_member_name(b, "pinned");
+    json_builder_add_boolean_value(b, spec->pin);
     json_builder_set_member_name(b, "settings");
     json_builder_begin_array(b);
     for (const char *const *s = spec->settings; s && *s; s++) {
@@ -193,6 +195,26 @@ static void add_vcpus(JsonBuilder *b, const MigrateResult *result)
     json_builder_end_array(b);
 }
 
+/* Only what was told: a time line has a hundred of these and more */
+static void add_forecast(JsonBuilder *b, const MigrateSample *s)
+{
+    if (s->expected_downtime_ms) {
+        add_int(b, "expected_downtime_ms", s->expected_downtime_ms);
+    }
+    if (!s->state) {
+        return;
+    }
+    add_string(b, "state", s->state);
+    add_int(b, "dirty_bytes_per_s", s->dirty_bytes_per_s);
+    add_int(b, "drain_bytes_per_s", s->drain_bytes_per_s);
+    if (s->predicted_total_ms >= 0) {
+        add_int(b, "predicted_total_ms", s->predicted_total_ms);
+    }
+    if (s->predicted_downtime_ms >= 0) {
+        add_int(b, "predicted_downtime_ms", s->predicted_downtime_ms);
+    }
+}
+
 static void add_timeline(JsonBuilder *b, const MigrateResult *result)
 {
     json_builder_set_member_name(b, "timeline");
@@ -207,6 +229,7 @@ static void add_timeline(JsonBuilder *b, const MigrateResult *result)
         add_int(b, "remaining_bytes", s->remaining_bytes);
         add_int(b, "sent_bytes", s->sent_bytes);
         add_int(b, "passes", s->passes);
+        add_forecast(b, s);
         json_builder_end_object(b);
     }
     json_builder_end_array(b);
