@@ -1,44 +1,25 @@
 /*
- * A QMP client: one unix socket, blocking calls that always return
+ * A QMP client: commands, replies and events over one wire
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Copyright (c) 2026 The Converge developers
- *
- * QEMU ends each message with a newline and puts none inside (unless asked
- * for "pretty" output), so a message is a line.  That is what lets a frame
- * that arrives in pieces, or several in one read, be told apart without an
- * incremental JSON parser.
  */
 
 #include "qmp.h"
 
-#include <gio/gunixsocketaddress.h>
-#include <string.h>
-
-/*
- * Longest message taken.  query-qmp-schema is some 200 KiB; what exceeds
- * this is not QMP, and would otherwise be buffered until memory ends.
- */
-#define MAX_MESSAGE_BYTES (16 * 1024 * 1024)
+#include "qmp-wire.h"
 
 /* Events kept for a caller that never takes any; the oldest go first */
 #define MAX_QUEUED_EVENTS 4096
 
-/* How often a socket that is not there yet is tried again */
-#define CONNECT_RETRY_MS 20
-
 struct QmpClient {
-    GSocketConnection *connection;
-    GSocket *socket;
-    GByteArray *inbox;
-    size_t scanned_bytes;   /* start of the inbox known to hold no newline */
+    QmpWire *wire;
     GQueue events;          /* JsonObject *, oldest first */
     QmpEventFunc event_func;
     void *event_opaque;
     gint64 next_id;
     int timeout_ms;
-    GError *broken;         /* why no further call can succeed */
 };
 
 static const char *const error_classes[] = {
@@ -63,164 +44,6 @@ const char *qmp_error_class(const GError *error)
 static gint64 deadline_after_ms(int timeout_ms)
 {
     return g_get_monotonic_time() + (gint64)timeout_ms * 1000;
-}
-
-/* Remembers the failure, so that later calls tell the cause and not EPIPE */
-static gboolean fail_for_good(QmpClient *qmp, QmpErrorCode code,
-                              const char *message, GError **errp)
-{
-    if (!qmp->broken) {
-        qmp->broken = g_error_new_literal(QMP_ERROR, code, message);
-    }
-    g_propagate_error(errp, g_error_copy(qmp->broken));
-    return FALSE;
-}
-
-static gboolean check_usable(QmpClient *qmp, GError **errp)
-{
-    if (qmp->broken) {
-        g_propagate_error(errp, g_error_copy(qmp->broken));
-        return FALSE;
-    }
-    return TRUE;
-}
-
-/* TRUE once the socket can do @condition (or has failed: the I/O tells) */
-static gboolean wait_socket(QmpClient *qmp, GIOCondition condition,
-                            gint64 deadline_us, GError **errp)
-{
-    gint64 left_us = MAX(deadline_us - g_get_monotonic_time(), 0);
-    g_autoptr(GError) error = NULL;
-
-    if (g_socket_condition_timed_wait(qmp->socket, condition, left_us, NULL,
-                                      &error)) {
-        return TRUE;
-    }
-    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT)) {
-        g_set_error_literal(errp, QMP_ERROR, QMP_ERROR_TIMEOUT,
-                            "QEMU did not answer in time");
-        return FALSE;
-    }
-    return fail_for_good(qmp, QMP_ERROR_CLOSED, error->message, errp);
-}
-
-static gboolean send_all(QmpClient *qmp, const char *text, gsize size_bytes,
-                         gint64 deadline_us, GError **errp)
-{
-    gsize sent_bytes = 0;
-
-    while (sent_bytes < size_bytes) {
-        g_autoptr(GError) error = NULL;
-        gssize n;
-
-        if (!wait_socket(qmp, G_IO_OUT, deadline_us, errp)) {
-            if (sent_bytes) {
-                /* Half a command is out: what follows would be garbage */
-                g_clear_error(errp);
-                return fail_for_good(qmp, QMP_ERROR_CLOSED,
-                                     "QEMU stopped reading in the middle "
-                                     "of a command", errp);
-            }
-            return FALSE;
-        }
-        n = g_socket_send(qmp->socket, text + sent_bytes,
-                          size_bytes - sent_bytes, NULL, &error);
-        if (n < 0) {
-            if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK)) {
-                continue;
-            }
-            return fail_for_good(qmp, QMP_ERROR_CLOSED, error->message, errp);
-        }
-        sent_bytes += n;
-    }
-    return TRUE;
-}
-
-static gboolean receive_some(QmpClient *qmp, gint64 deadline_us,
-                             GError **errp)
-{
-    g_autoptr(GError) error = NULL;
-    char buffer[4096];
-    gssize n;
-
-    if (!wait_socket(qmp, G_IO_IN, deadline_us, errp)) {
-        return FALSE;
-    }
-    n = g_socket_receive(qmp->socket, buffer, sizeof(buffer), NULL, &error);
-    if (n > 0) {
-        g_byte_array_append(qmp->inbox, (guint8 *)buffer, n);
-        if (qmp->inbox->len > MAX_MESSAGE_BYTES) {
-            return fail_for_good(qmp, QMP_ERROR_PROTOCOL,
-                                 "a message has no end", errp);
-        }
-        return TRUE;
-    }
-    if (n < 0 && g_error_matches(error, G_IO_ERROR,
-                                 G_IO_ERROR_WOULD_BLOCK)) {
-        return TRUE;
-    }
-    return fail_for_good(qmp, QMP_ERROR_CLOSED,
-                         n < 0 ? error->message
-                               : "QEMU closed the connection", errp);
-}
-
-/* The next complete line without its newline, or NULL if there is none */
-static char *take_line(QmpClient *qmp)
-{
-    guint8 *start = qmp->inbox->data;
-    guint8 *newline = NULL;
-    size_t length_bytes;
-    char *line;
-
-    if (qmp->inbox->len > qmp->scanned_bytes) {
-        newline = memchr(start + qmp->scanned_bytes, '\n',
-                         qmp->inbox->len - qmp->scanned_bytes);
-    }
-    if (!newline) {
-        qmp->scanned_bytes = qmp->inbox->len;
-        return NULL;
-    }
-    length_bytes = newline - start;
-    line = g_strndup((char *)start, length_bytes);
-    g_byte_array_remove_range(qmp->inbox, 0, length_bytes + 1);
-    qmp->scanned_bytes = 0;
-    return g_strstrip(line);
-}
-
-static JsonObject *parse_message(QmpClient *qmp, const char *line,
-                                 GError **errp)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(JsonNode) node = json_from_string(line, &error);
-
-    if (!node || !JSON_NODE_HOLDS_OBJECT(node)) {
-        g_autofree char *message =
-            g_strdup_printf("not a QMP message: '%.80s'%s%s", line,
-                            error ? ": " : "", error ? error->message : "");
-
-        fail_for_good(qmp, QMP_ERROR_PROTOCOL, message, errp);
-        return NULL;
-    }
-    return json_node_dup_object(node);
-}
-
-static JsonObject *read_message(QmpClient *qmp, gint64 deadline_us,
-                                GError **errp)
-{
-    if (!check_usable(qmp, errp)) {
-        return NULL;
-    }
-    for (;;) {
-        g_autofree char *line = take_line(qmp);
-
-        if (!line) {
-            if (!receive_some(qmp, deadline_us, errp)) {
-                return NULL;
-            }
-        } else if (*line) {
-            return parse_message(qmp, line, errp);
-        }
-    }
 }
 
 /* Takes over @message if it is an event */
@@ -284,7 +107,7 @@ static JsonNode *read_reply(QmpClient *qmp, const char *command, gint64 id,
                             gint64 deadline_us, GError **errp)
 {
     for (;;) {
-        JsonObject *message = read_message(qmp, deadline_us, errp);
+        JsonObject *message = qmp_wire_receive(qmp->wire, deadline_us, errp);
         JsonNode *reply = NULL, *node;
 
         if (!message) {
@@ -307,7 +130,7 @@ static JsonNode *read_reply(QmpClient *qmp, const char *command, gint64 id,
             reply = json_node_copy(json_object_get_member(message,
                                                           "return"));
         } else {
-            fail_for_good(qmp, QMP_ERROR_PROTOCOL,
+            qmp_wire_fail(qmp->wire, QMP_ERROR_PROTOCOL,
                           "a reply holds neither return nor error", errp);
             g_prefix_error(errp, "%s: ", command);
         }
@@ -335,8 +158,7 @@ JsonNode *qmp_execute(QmpClient *qmp, const char *command,
     json = json_to_string(node, FALSE);
     text = g_strconcat(json, "\n", NULL);
 
-    if (!check_usable(qmp, errp) ||
-        !send_all(qmp, text, strlen(text), deadline_us, errp)) {
+    if (!qmp_wire_send(qmp->wire, text, deadline_us, errp)) {
         g_prefix_error(errp, "%s: ", command);
         return NULL;
     }
@@ -395,7 +217,7 @@ JsonObject *qmp_next_event(QmpClient *qmp, int timeout_ms, GError **errp)
     gint64 deadline_us = deadline_after_ms(timeout_ms);
 
     while (g_queue_is_empty(&qmp->events)) {
-        JsonObject *message = read_message(qmp, deadline_us, errp);
+        JsonObject *message = qmp_wire_receive(qmp->wire, deadline_us, errp);
 
         if (!message) {
             return NULL;
@@ -434,36 +256,10 @@ void qmp_set_timeout(QmpClient *qmp, int timeout_ms)
     qmp->timeout_ms = timeout_ms;
 }
 
-static GSocketConnection *connect_socket(const char *path,
-                                         gint64 deadline_us, GError **errp)
-{
-    g_autoptr(GSocketClient) client = g_socket_client_new();
-    g_autoptr(GSocketAddress) address = g_unix_socket_address_new(path);
-
-    /* A second is the least GSocketClient can be given */
-    g_socket_client_set_timeout(client, 1);
-    for (;;) {
-        g_autoptr(GError) error = NULL;
-        GSocketConnection *connection =
-            g_socket_client_connect(client, G_SOCKET_CONNECTABLE(address),
-                                    NULL, &error);
-
-        if (connection) {
-            return connection;
-        }
-        if (g_get_monotonic_time() >= deadline_us) {
-            g_set_error(errp, QMP_ERROR, QMP_ERROR_TIMEOUT,
-                        "cannot connect to %s: %s", path, error->message);
-            return NULL;
-        }
-        g_usleep(CONNECT_RETRY_MS * 1000);
-    }
-}
-
 static gboolean read_greeting(QmpClient *qmp, gint64 deadline_us,
                               GError **errp)
 {
-    JsonObject *greeting = read_message(qmp, deadline_us, errp);
+    JsonObject *greeting = qmp_wire_receive(qmp->wire, deadline_us, errp);
     gboolean ok;
 
     if (!greeting) {
@@ -472,7 +268,7 @@ static gboolean read_greeting(QmpClient *qmp, gint64 deadline_us,
     ok = json_object_has_member(greeting, "QMP");
     json_object_unref(greeting);
     if (!ok) {
-        fail_for_good(qmp, QMP_ERROR_PROTOCOL,
+        qmp_wire_fail(qmp->wire, QMP_ERROR_PROTOCOL,
                       "the peer does not greet as QMP does", errp);
     }
     return ok;
@@ -481,18 +277,14 @@ static gboolean read_greeting(QmpClient *qmp, gint64 deadline_us,
 QmpClient *qmp_connect(const char *path, int timeout_ms, GError **errp)
 {
     gint64 deadline_us = deadline_after_ms(timeout_ms);
-    GSocketConnection *connection = connect_socket(path, deadline_us, errp);
+    QmpWire *wire = qmp_wire_connect(path, deadline_us, errp);
     g_autoptr(QmpClient) qmp = NULL;
 
-    if (!connection) {
+    if (!wire) {
         return NULL;
     }
     qmp = g_new0(QmpClient, 1);
-    qmp->connection = connection;
-    qmp->socket = g_socket_connection_get_socket(connection);
-    g_socket_set_blocking(qmp->socket, FALSE);
-    g_socket_set_timeout(qmp->socket, 0);
-    qmp->inbox = g_byte_array_new();
+    qmp->wire = wire;
     g_queue_init(&qmp->events);
     qmp->timeout_ms = timeout_ms;
 
@@ -509,8 +301,6 @@ void qmp_free(QmpClient *qmp)
         return;
     }
     g_queue_clear_full(&qmp->events, (GDestroyNotify)json_object_unref);
-    g_byte_array_unref(qmp->inbox);
-    g_object_unref(qmp->connection);
-    g_clear_error(&qmp->broken);
+    qmp_wire_free(qmp->wire);
     g_free(qmp);
 }

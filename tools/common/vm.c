@@ -347,61 +347,6 @@ char *vm_stderr(Vm *vm)
     return g_strchomp(text);
 }
 
-/* The second number in schedstat is the time spent on a run queue */
-guint64 vm_cpu_wait_ns(Vm *vm)
-{
-    g_autofree char *tasks = g_strdup_printf("/proc/%d/task", (int)vm->pid);
-    GDir *dir = g_dir_open(tasks, 0, NULL);
-    guint64 total_ns = 0;
-    const char *task;
-
-    while (dir && (task = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(tasks, task, "schedstat",
-                                                 NULL);
-        g_autofree char *text = NULL;
-        char *wait;
-
-        if (g_file_get_contents(path, &text, NULL, NULL) &&
-            (wait = strchr(text, ' '))) {
-            total_ns += g_ascii_strtoull(wait, NULL, 10);
-        }
-    }
-    if (dir) {
-        g_dir_close(dir);
-    }
-    return total_ns;
-}
-
-/* The two numbers of a thread's schedstat: running, and on a run queue */
-gboolean vm_thread_ns(Vm *vm, int thread_id, guint64 *running_ns,
-                      guint64 *waiting_ns)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/schedstat",
-                                            (int)vm->pid, thread_id);
-    g_autofree char *text = NULL;
-    char *wait;
-
-    if (!g_file_get_contents(path, &text, NULL, NULL)) {
-        return FALSE;
-    }
-    *running_ns = g_ascii_strtoull(text, &wait, 10);
-    *waiting_ns = g_ascii_strtoull(wait, NULL, 10);
-    return TRUE;
-}
-
-/* The first number in schedstat is the time spent running */
-guint64 vm_main_thread_ns(Vm *vm)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/schedstat",
-                                            (int)vm->pid, (int)vm->pid);
-    g_autofree char *text = NULL;
-
-    if (!g_file_get_contents(path, &text, NULL, NULL)) {
-        return 0;
-    }
-    return g_ascii_strtoull(text, NULL, 10);
-}
-
 char *vm_migrate_uri(Vm *vm)
 {
     return g_strdup_printf("unix:%s/migrate.sock", vm->dir);

@@ -79,6 +79,9 @@ gboolean vm_thread_ns(Vm *vm, int thread_id, guint64 *running_ns,
 /* CPU time of QEMU's main thread, which answers QMP; 0 if not told */
 guint64 vm_main_thread_ns(Vm *vm);
 
+/* CPU time of all of QEMU's threads, also of those that have ended */
+guint64 vm_cpu_ns(Vm *vm);
+
 /* Where an incoming Vm can be told to listen, as a migration URI */
 char *vm_migrate_uri(Vm *vm);
 
