@@ -9,17 +9,7 @@
 #ifndef CONVERGECTL_PLOT_SCRIPT_H
 #define CONVERGECTL_PLOT_SCRIPT_H
 
-#include <glib.h>
-
-/* What a guest did meanwhile: time in ms, then a percentage for each name */
-typedef struct GuestWorkTable {
-    char **names;
-    GArray *values;             /* double, rows of 1 + number of names */
-} GuestWorkTable;
-
-GuestWorkTable *guest_work_table_parse(const char *text, GError **errp);
-void guest_work_table_free(GuestWorkTable *table);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestWorkTable, guest_work_table_free)
+#include "plot-work.h"
 
 typedef struct PlotColumn {
     char *title;

@@ -1,0 +1,167 @@
+/*
+ * What is in a panel of the picture: bands of states, and curves
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ */
+
+#include "plot-panel.h"
+
+#include "format.h"
+
+#include <string.h>
+
+/* A band too narrow for its label is known by its colour */
+#define LABEL_CHAR_PX 6
+
+typedef struct BandColor {
+    const char *phase;
+    const char *fill;
+} BandColor;
+
+static const BandColor band_colors[] = {
+    { "first pass", "#eef2f8" }, { "watching", "#e3ecf9" },
+    { "throttling", "#fdeed3" }, { "converging", "#dff3e3" },
+    { "stuck", "#fadcdc" }, { "timed-out", "#f1dff3" },
+    { "active", "#eef2f8" }, { "switch-over", "#d9d9d9" },
+};
+
+static const char *const line_colors[] = {
+    "#e07b00", "#7a4fbf", "#0a8f8f", "#b0306a", "#5b7c1d", "#2f5fb3",
+    "#8a5a2b", "#555555",
+};
+
+static const char *band_color(const char *phase)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(band_colors); i++) {
+        if (g_str_equal(phase, band_colors[i].phase)) {
+            return band_colors[i].fill;
+        }
+    }
+    return "#f2f2f2";
+}
+
+static void put_band(GString *script, const PlotScales *scales,
+                     const char *phase, double from_s, double to_s,
+                     int *object, gboolean first)
+{
+    double width_px = (to_s - from_s) / (scales->seconds * 1.02) *
+                      (scales->column_px - PLOT_LEFT_PX - PLOT_RIGHT_PX);
+
+    g_string_append_printf(script, "set object %d rectangle from %.3f, graph "
+        "0 to %.3f, graph %s noclip behind fillcolor rgb '%s' fillstyle solid "
+        "1 noborder\n", ++*object, from_s, to_s, first ? "1.11" : "1",
+        band_color(phase));
+    if (first && width_px > strlen(phase) * LABEL_CHAR_PX + 6) {
+        g_string_append_printf(script, "set label %d '%s' at %.3f, graph "
+            "1.055 center front font ',10' textcolor rgb '#444444'\n",
+            *object, phase, (from_s + to_s) / 2);
+    }
+}
+
+/* The last look's phase is the end, and no run of its own */
+void plot_bands(GString *script, const PlotScales *scales,
+                const PlotColumn *column, gboolean first)
+{
+    guint from = 0;
+    int object = 100;
+
+    for (guint i = 1; i < column->looks->len; i++) {
+        const Look *start = plot_look(column, from);
+
+        if (i == column->looks->len - 1 ||
+            !g_str_equal(look_phase(plot_look(column, i)),
+                         look_phase(start))) {
+            put_band(script, scales, look_phase(start), start->at_ms / 1e3,
+                     plot_look(column, i)->at_ms / 1e3, &object, first);
+            from = i;
+        }
+    }
+}
+
+static guint nr_vcpus(const PlotColumn *column)
+{
+    guint n = 0, throttled = 0;
+
+    for (guint i = 0; i < column->looks->len; i++) {
+        const GArray *vcpus = plot_look(column, i)->vcpus;
+
+        n = MAX(n, vcpus->len);
+        for (guint v = 0; v < vcpus->len; v++) {
+            throttled += g_array_index(vcpus, LookVcpu, v).throttle_pct > 0;
+        }
+    }
+    return throttled ? MIN(n, PLOT_MAX_VCPUS) : 0;
+}
+
+static void put_throttle(GString *script, const PlotColumn *column, guint nr)
+{
+    guint n = nr_vcpus(column);
+
+    g_string_append(script, "set yrange [0:104]; set ytics 25\nplot ");
+    if (n == 0) {
+        g_string_append_printf(script, "$look%u using 1:5 with steps "
+            "linewidth 2 linecolor rgb '%s' title 'all vCPUs'\n", nr,
+            line_colors[0]);
+    }
+    for (guint v = 0; v < n; v++) {
+        g_string_append_printf(script, "%s$look%u using 1:%u with steps "
+            "linewidth 2 linecolor rgb '%s' title 'vCPU %u'", v ? ", " : "",
+            nr, 6 + v, line_colors[v], v);
+    }
+    g_string_append(script, "\n");
+}
+
+static void put_work_plot(GString *script, const PlotColumn *column, guint nr)
+{
+    g_string_append(script, "set yrange [0:*<125]; set ytics 50\nplot ");
+    if (!column->work) {
+        g_string_append(script, "NaN notitle\n");
+        return;
+    }
+    for (guint i = 0; column->work->names[i]; i++) {
+        g_autofree char *name = plot_quote(column->work->names[i]);
+
+        g_string_append_printf(script, "%s$work%u using 1:%u with lines "
+            "linewidth 2 linecolor rgb '%s' title %s", i ? ", " : "", nr,
+            2 + i, line_colors[i % G_N_ELEMENTS(line_colors)], name);
+    }
+    g_string_append(script, "\n");
+}
+
+void plot_curves(GString *script, const PlotScales *scales,
+                 const PlotColumn *column, guint nr, int panel)
+{
+    switch (panel) {
+    case 0:
+        g_string_append_printf(script, "set yrange [0:%.3f]; set ytics auto\n"
+            "plot $look%u using 1:2 with lines linewidth 2 linecolor rgb "
+            "'#c8323c' title 'dirtied', '' using 1:3 with lines linewidth 2 "
+            "linecolor rgb '#1f7a4d' title 'drained'\n",
+            scales->rate_mb_per_s * 1.08, nr);
+        break;
+    case 1:
+        g_string_append_printf(script, "set yrange [0:%.3f]; set ytics auto\n"
+            "plot $look%u using 1:4 with filledcurves y=0 fillcolor rgb "
+            "'#9db8dd' fillstyle transparent solid 0.55 notitle, '' using "
+            "1:4 with lines linewidth 2 linecolor rgb '#2f5fb3' notitle\n",
+            scales->remaining_mb * 1.08, nr);
+        break;
+    case 2:
+        put_throttle(script, column, nr);
+        break;
+    default:
+        put_work_plot(script, column, nr);
+        break;
+    }
+}
+
+char *plot_quote(const char *text)
+{
+    g_autofree char *clean = format_sanitize(text);
+    g_autoptr(GString) quoted = g_string_new(clean);
+
+    g_string_replace(quoted, "'", "''", 0);
+    return g_strdup_printf("'%s'", quoted->str);
+}
