@@ -5,134 +5,204 @@
  *
  * Copyright (c) 2026 The Converge developers
  *
- * A migration that cannot end (one guest outruns a slow link, auto-converge
- * has nothing to work with) is watched and left alone in turns.  The price
- * is told as CPU time of QEMU's main thread a query, as the time a query
- * takes, and as the guest's work in watched turns against the others.
+ * Twice.  As seen from outside: the same guest over the same link migrates in
+ * pairs, watched in the one run and left alone in the other, which of them
+ * goes first in turns.  And the sharper figure: what a query takes of QEMU's
+ * main thread, from a thousand of them in a migration that goes on.
  */
 
 #include "migrate-pair.h"
+#include "paired.h"
 #include "report.h"
 
 #include <stdlib.h>
 
-#define QUERIES_PER_S 10
-#define DEFAULT_TURNS 5
-#define MAX_TURNS 60
+#define DEFAULT_PAIRS 7
+#define MAX_PAIRS 60
+#define QUERIES 1000
 #define SMP 2
 
-typedef struct Observation {
-    double latency_us[MAX_TURNS * QUERIES_PER_S];
-    unsigned nr_queries;
-    guint64 watched_ns, alone_ns;       /* of the main thread */
-    double work_pct[MAX_TURNS];         /* watched against alone */
-} Observation;
+/* Left alone: but for the start, and the end, which an event tells */
+#define WATCHED_MS 100
+#define ALONE_MS 5000
 
-/* One second with a query each tenth */
-static gboolean watch(Vm *vm, Observation *o, GError **errp)
+/* A writer that outruns the link: the engine has work to do, too */
+static const MigrateSpec base_spec = {
+    .load = "write:96:60,compute", .mem_mib = 256, .smp = SMP,
+    .bandwidth_bytes_per_s = 32 * 1000 * 1000, .downtime_limit_ms = 300,
+    .cap_s = 60, .baseline_ms = 1500,
+};
+
+typedef struct Figure {
+    const char *name, *unit;
+    double values[2][MAX_PAIRS];    /* alone, watched */
+} Figure;
+
+enum {
+    FIGURE_TOTAL, FIGURE_DOWNTIME, FIGURE_WRITER, FIGURE_READER, FIGURE_CPU,
+    FIGURE_MAIN, NR_FIGURES
+};
+
+static Figure figures[NR_FIGURES] = {
+    [FIGURE_TOTAL] = { "total time", "s" },
+    [FIGURE_DOWNTIME] = { "downtime", "ms" },
+    [FIGURE_WRITER] = { "work of the vCPU that writes", "% of normal" },
+    [FIGURE_READER] = { "work of the vCPU that computes", "% of normal" },
+    [FIGURE_CPU] = { "CPU time of QEMU", "s per s" },
+    [FIGURE_MAIN] = { "  of its main thread", "ms per s" },
+};
+
+static void take_figures(const MigrateResult *result, int arm, unsigned pair)
 {
-    gint64 next_us = g_get_monotonic_time();
+    double total_ms = MAX(result->total_ms, 1);
+    const double values[NR_FIGURES] = {
+        [FIGURE_TOTAL] = result->total_ms / 1e3,
+        [FIGURE_DOWNTIME] = result->downtime_ms,
+        [FIGURE_WRITER] = result->vcpus[0].work_share_pct,
+        [FIGURE_READER] = result->vcpus[SMP - 1].work_share_pct,
+        [FIGURE_CPU] = result->cpu_ns / total_ms / 1e6,
+        [FIGURE_MAIN] = result->main_thread_ns / total_ms / 1e3,
+    };
 
-    for (int i = 0; i < QUERIES_PER_S; i++) {
+    for (int i = 0; i < NR_FIGURES; i++) {
+        figures[i].values[arm][pair] = values[i];
+    }
+}
+
+static gboolean run_arm(const MigrateSpec *spec, int arm, unsigned pair,
+                        GError **errp)
+{
+    g_autoptr(MigrateResult) result = NULL;
+    g_autofree char *verdict = NULL;
+    MigrateSpec armed = *spec;
+
+    armed.poll_ms = arm ? WATCHED_MS : ALONE_MS;
+    result = migrate_run(&armed, errp);
+    if (!result) {
+        return FALSE;
+    }
+    verdict = report_verdict(result);
+    if (result->outcome != MIGRATE_COMPLETED || result->nr_vcpus < SMP) {
+        g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC, "pair %u: %s",
+                    pair + 1, verdict);
+        return FALSE;
+    }
+    printf("pair %u, %s: %s\n", pair + 1, arm ? "watched" : "left alone",
+           verdict);
+    fflush(stdout);
+    take_figures(result, arm, pair);
+    return TRUE;
+}
+
+static gboolean run_pairs(const MigrateSpec *spec, unsigned pairs,
+                          GError **errp)
+{
+    for (unsigned pair = 0; pair < pairs; pair++) {
+        int first = pair % 2;
+
+        if (!run_arm(spec, first, pair, errp) ||
+            !run_arm(spec, !first, pair, errp)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static void tell_pairs(unsigned pairs)
+{
+    printf("\n%-32s %10s %10s %10s  interval\n", "median of each arm", "alone",
+           "watched", "difference");
+    for (int i = 0; i < NR_FIGURES; i++) {
+        Figure *f = &figures[i];
+        PairedDifference d = paired_difference(f->values[1], f->values[0],
+                                               pairs);
+
+        gboolean by_chance = d.confidence_pct < 95 ||
+                             (d.low <= 0 && d.high >= 0);
+
+        printf("%-32s %10.3f %10.3f %+10.3f  %+.3f to %+.3f %s%s\n", f->name,
+               report_median(f->values[0], pairs),
+               report_median(f->values[1], pairs), d.median, d.low, d.high,
+               f->unit, by_chance ? "" : "  <- not by chance");
+        if (i == NR_FIGURES - 1) {
+            printf("%u pairs; each interval holds the true difference with "
+                   "%.1f %% confidence\n", pairs, d.confidence_pct);
+        }
+    }
+}
+
+/* Per query: CPU of the main thread, and the time until the answer is here */
+static gboolean measure_query(Vm *vm, const char *command, double *cpu_us,
+                              double *latency_us, GError **errp)
+{
+    g_autofree double *latencies_us = g_new(double, QUERIES);
+    guint64 main_ns = vm_main_thread_ns(vm);
+
+    for (int i = 0; i < QUERIES; i++) {
         gint64 asked_us = g_get_monotonic_time();
-        JsonObject *info = qmp_query(vm_qmp(vm), "query-migrate", errp);
+        JsonObject *info = qmp_query(vm_qmp(vm), command, errp);
 
         if (!info) {
             return FALSE;
         }
-        if (!g_str_equal(migrate_info_status(info), "active")) {
-            g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
-                        "the migration is '%s', not active",
-                        migrate_info_status(info));
-            json_object_unref(info);
-            return FALSE;
-        }
         json_object_unref(info);
-        o->latency_us[o->nr_queries++] = g_get_monotonic_time() - asked_us;
-        next_us += G_USEC_PER_SEC / QUERIES_PER_S;
-        g_usleep(MAX(next_us - g_get_monotonic_time(), 0));
+        latencies_us[i] = g_get_monotonic_time() - asked_us;
     }
+    *cpu_us = (vm_main_thread_ns(vm) - main_ns) / 1e3 / QUERIES;
+    *latency_us = report_median(latencies_us, QUERIES);
     return TRUE;
 }
 
-static gboolean take_turn(MigratePair *pair, Observation *o, int turn,
-                          GError **errp)
+/* In a migration that cannot end; query-status is what any query costs */
+static gboolean measure_queries(const MigrateSpec *spec, GError **errp)
 {
-    GuestWorkVcpu vcpus[GUEST_WORK_MAX_VCPUS];
-    guint64 ns[3];
-    gint64 us[3];
+    static const char *const commands[] = { "query-migrate", "query-status" };
+    MigrateSpec slow = *spec;
+    MigratePair pair = { 0 };
+    gboolean ok;
 
-    us[0] = g_get_monotonic_time();
-    ns[0] = vm_main_thread_ns(pair->source);
-    g_usleep(G_USEC_PER_SEC);
-    us[1] = g_get_monotonic_time();
-    ns[1] = vm_main_thread_ns(pair->source);
-    if (!watch(pair->source, o, errp)) {
-        return FALSE;
+    slow.bandwidth_bytes_per_s = 1000 * 1000;
+    ok = migrate_pair_start(&pair, &slow, errp) &&
+         migrate_pair_configure(&pair, &slow, errp) &&
+         migrate_pair_go(&pair, errp);
+    if (ok) {
+        /* Several decisions have been taken: nothing is missing in a reply */
+        g_usleep(3 * G_USEC_PER_SEC);
     }
-    us[2] = g_get_monotonic_time();
-    ns[2] = vm_main_thread_ns(pair->source);
-    g_usleep(G_USEC_PER_SEC / 5);   /* the last report comes in */
-    if (!guest_work_account(pair->work, us[0], us[1], us[2], us[2], vcpus)) {
-        g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
-                    "the guest does not report any work");
-        return FALSE;
+    for (size_t i = 0; ok && i < G_N_ELEMENTS(commands); i++) {
+        double cpu_us, latency_us;
+
+        ok = measure_query(pair.source, commands[i], &cpu_us, &latency_us,
+                           errp);
+        if (ok) {
+            printf("%s: %.0f us of CPU of the main thread, answered within "
+                   "%.0f us (median of %d); ten a second take %.3f %% of a "
+                   "core\n", commands[i], cpu_us, latency_us, QUERIES,
+                   cpu_us * 10 / 1e4);
+        }
     }
-    o->alone_ns += ns[1] - ns[0];
-    o->watched_ns += ns[2] - ns[1];
-    o->work_pct[turn] = vcpus[SMP - 1].work_share_pct;
-    return TRUE;
-}
-
-static void tell(Observation *o, int turns)
-{
-    double main_us = ((double)o->watched_ns - o->alone_ns) / 1e3 /
-                     o->nr_queries;
-    double median_us = report_median(o->latency_us, o->nr_queries);
-
-    printf("%u queries, %d a second\n", o->nr_queries, QUERIES_PER_S);
-    printf("  main thread: %.0f us of CPU a query, %.3f %% of a core\n",
-           main_us, main_us * QUERIES_PER_S / 1e4);
-    printf("  a query takes: median %.0f us, longest %.0f us\n", median_us,
-           o->latency_us[o->nr_queries - 1]);
-    printf("  the computing vCPU's work while watched: %.1f %% of that while "
-           "left alone (median of %d turns)\n",
-           report_median(o->work_pct, turns), turns);
+    migrate_pair_clear(&pair);
+    return ok;
 }
 
 int main(int argc, char **argv)
 {
-    const char *qemu = argc > 1 ? argv[1] : "build/qemu/qemu-system-x86_64";
-    int turns = argc > 2 ? atoi(argv[2]) : DEFAULT_TURNS;
-    MigrateSpec spec = {
-        .qemu = qemu, .load = "write:64:50,compute", .mem_mib = 256,
-        .smp = SMP, .bandwidth_bytes_per_s = 16 * 1000 * 1000,
-        .downtime_limit_ms = 1, .no_auto_converge = TRUE,
-    };
-    g_autofree Observation *o = g_new0(Observation, 1);
+    int pairs = argc > 2 ? atoi(argv[2]) : DEFAULT_PAIRS;
+    MigrateSpec spec = base_spec;
     g_autoptr(GError) error = NULL;
-    MigratePair pair = { 0 };
-    gboolean ok;
 
-    if (argc > 3 || turns < 1 || turns > MAX_TURNS) {
-        fprintf(stderr, "usage: bench-observe [QEMU [TURNS (1-%d)]]\n",
-                MAX_TURNS);
+    if (argc > 3 || pairs < 1 || pairs > MAX_PAIRS) {
+        fprintf(stderr, "usage: bench-observe [QEMU [PAIRS (1-%d)]]\n",
+                MAX_PAIRS);
         return 2;
     }
-    ok = migrate_pair_start(&pair, &spec, &error) &&
-         migrate_pair_configure(&pair, &spec, &error) &&
-         migrate_pair_go(&pair, &error);
-    if (ok) {
-        g_usleep(G_USEC_PER_SEC);
-    }
-    for (int turn = 0; ok && turn < turns; turn++) {
-        ok = take_turn(&pair, o, turn, &error);
-    }
-    migrate_pair_clear(&pair);
-    if (!ok) {
+    spec.qemu = argc > 1 ? argv[1] : "build/qemu/qemu-system-x86_64";
+    spec.policy = migrate_has_policy(spec.qemu, "auto") ? "auto" : NULL;
+    if (!measure_queries(&spec, &error) ||
+        !run_pairs(&spec, pairs, &error)) {
         fprintf(stderr, "bench-observe: error: %s\n", error->message);
         return 1;
     }
-    tell(o, turns);
+    tell_pairs(pairs);
     return 0;
 }

@@ -81,6 +81,39 @@ static Recording *open_recording(const char *label)
     return recording_create(path, RECORD_CSV, NULL);
 }
 
+static const char *const roles[SMP] = { "writer", "reader" };
+
+/* What the guest did meanwhile, beside the recording */
+static void write_work(const char *label, const MigrateResult *result)
+{
+    const char *dir = g_getenv("DEMO_RECORDINGS");
+    g_autoptr(GString) text = g_string_new("time-ms");
+    g_autofree char *path = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!dir || !*dir || !result->work_timeline->len) {
+        return;
+    }
+    for (unsigned i = 0; i < SMP; i++) {
+        g_string_append_printf(text, ",%s", roles[i]);
+    }
+    for (guint i = 0; i < result->work_timeline->len; i++) {
+        const GuestWorkSpan *span =
+            &g_array_index(result->work_timeline, GuestWorkSpan, i);
+
+        g_string_append_printf(text, "\n%" G_GINT64_FORMAT,
+                               span->end_us / 1000);
+        for (unsigned v = 0; v < SMP; v++) {
+            g_string_append_printf(text, ",%.1f", span->work_share_pct[v]);
+        }
+    }
+    g_string_append_c(text, '\n');
+    path = g_strdup_printf("%s/%s-work.csv", dir, label);
+    if (!g_file_set_contents(path, text->str, -1, &error)) {
+        fprintf(stderr, "demo: warning: %s\n", error->message);
+    }
+}
+
 static MigrateResult *migrate(MigrateSpec *spec, GError **errp)
 {
     g_autoptr(Recording) recording = open_recording(spec->label);
@@ -101,13 +134,14 @@ static MigrateResult *migrate(MigrateSpec *spec, GError **errp)
     result = migrate_run(spec, errp);
     if (!result) {
         g_prefix_error(errp, "%s QEMU: ", spec->label);
+        return NULL;
     }
+    write_work(spec->label, result);
     return result;
 }
 
 static void tell(const MigrateSpec *spec, const MigrateResult *result)
 {
-    static const char *const roles[SMP] = { "writer", "reader" };
     g_autofree char *verdict = report_verdict(result);
 
     printf("\n%s: %s\n", spec->label, verdict);

@@ -167,6 +167,19 @@ static double longest_gap_ms(GuestWork *work, unsigned vcpu, gint64 start_us,
     return longest_us / 1000.0;
 }
 
+/* Their number, 0 if there are too few reports to tell anything */
+static unsigned count_vcpus(GuestWork *work)
+{
+    return worklog_count(work->log) >= 2 ? worklog_last(work->log)->nr_vcpus
+                                         : 0;
+}
+
+static double units_between(GuestWork *work, unsigned vcpu, gint64 from_us,
+                            gint64 to_us)
+{
+    return units_at(work, vcpu, to_us) - units_at(work, vcpu, from_us);
+}
+
 unsigned guest_work_account(GuestWork *work, gint64 base_us, gint64 start_us,
                             gint64 end_us, gint64 silence_end_us,
                             GuestWorkVcpu *vcpus)
@@ -176,13 +189,12 @@ unsigned guest_work_account(GuestWork *work, gint64 base_us, gint64 start_us,
     unsigned nr_vcpus = 0;
 
     g_mutex_lock(&work->lock);
-    if (worklog_count(work->log) >= 2 && base_s > 0 && span_s > 0) {
-        nr_vcpus = worklog_last(work->log)->nr_vcpus;
+    if (base_s > 0 && span_s > 0) {
+        nr_vcpus = count_vcpus(work);
     }
     for (unsigned i = 0; i < nr_vcpus; i++) {
-        double at_start = units_at(work, i, start_us);
-        double rate = (at_start - units_at(work, i, base_us)) / base_s;
-        double done = units_at(work, i, end_us) - at_start;
+        double rate = units_between(work, i, base_us, start_us) / base_s;
+        double done = units_between(work, i, start_us, end_us);
 
         vcpus[i] = (GuestWorkVcpu) {
             .rate_before_per_s = rate,
@@ -194,6 +206,34 @@ unsigned guest_work_account(GuestWork *work, gint64 base_us, gint64 start_us,
     }
     g_mutex_unlock(&work->lock);
     return nr_vcpus;
+}
+
+GArray *guest_work_timeline(GuestWork *work, gint64 base_us, gint64 start_us,
+                            gint64 end_us, gint64 span_us)
+{
+    GArray *spans = g_array_new(FALSE, TRUE, sizeof(GuestWorkSpan));
+    GuestWorkVcpu vcpus[GUEST_WORK_MAX_VCPUS];
+    unsigned nr_vcpus = guest_work_account(work, base_us, start_us, end_us,
+                                           end_us, vcpus);
+
+    g_mutex_lock(&work->lock);
+    for (gint64 at_us = start_us, to_us; nr_vcpus && at_us < end_us;
+         at_us = to_us) {
+        GuestWorkSpan span;
+
+        /* A short rest would be noise: it goes with the span before it */
+        to_us = end_us - at_us < span_us * 3 / 2 ? end_us : at_us + span_us;
+        span = (GuestWorkSpan) { .end_us = to_us - start_us };
+        for (unsigned i = 0; i < nr_vcpus; i++) {
+            double normal = vcpus[i].rate_before_per_s * (to_us - at_us) / 1e6;
+
+            span.work_share_pct[i] = normal > 0 ?
+                100 * units_between(work, i, at_us, to_us) / normal : 100;
+        }
+        g_array_append_val(spans, span);
+    }
+    g_mutex_unlock(&work->lock);
+    return spans;
 }
 
 guint64 guest_work_bad_pages(GuestWork *work)

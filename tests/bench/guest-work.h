@@ -57,6 +57,20 @@ unsigned guest_work_account(GuestWork *work, gint64 base_us, gint64 start_us,
                             gint64 end_us, gint64 silence_end_us,
                             GuestWorkVcpu *vcpus);
 
+typedef struct GuestWorkSpan {
+    gint64 end_us;              /* since the start; it began where the last
+                                   span ended */
+    double work_share_pct[GUEST_WORK_MAX_VCPUS];
+} GuestWorkSpan;
+
+/*
+ * The same, span by span: GuestWorkSpan from @start_us to @end_us, each of
+ * @span_us, the last of up to half as much more; none if there are too few
+ * reports to tell.
+ */
+GArray *guest_work_timeline(GuestWork *work, gint64 base_us, gint64 start_us,
+                            gint64 end_us, gint64 span_us);
+
 /* Pages that a verifying load found corrupt, the latest count */
 guint64 guest_work_bad_pages(GuestWork *work);
 

@@ -31,6 +31,8 @@
 #define TIMES_POLL_MS 50
 #define TIMES_TRIES 40
 
+#define WORK_SPAN_MS 500        /* five of the guest's reports */
+
 /* Between looks for the end of the bulk pass */
 #define FLOOR_POLL_MS 20
 
@@ -253,6 +255,8 @@ static void take_account(MigratePair *pair, MigrateResult *result,
 
     result->nr_vcpus = guest_work_account(pair->work, base_us, start_us,
                                           end_us, now_us, result->vcpus);
+    result->work_timeline = guest_work_timeline(pair->work, base_us, start_us,
+                                                end_us, WORK_SPAN_MS * 1000);
     result->bad_pages = guest_work_bad_pages(pair->work);
     for (unsigned i = 0; i < result->nr_vcpus; i++) {
         GuestWorkVcpu *vcpu = &result->vcpus[i];
@@ -269,7 +273,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     g_autoptr(MigrateResult) result = g_new0(MigrateResult, 1);
     MigratePair pair = { 0 };
     gint64 base_us, start_us;
-    guint64 base_wait_ns;
+    guint64 base_wait_ns, cpu_ns, main_thread_ns;
 
     result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
     result->downtime_ms = -1;
@@ -291,7 +295,11 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
         migrate_pair_clear(&pair);
         return NULL;
     }
+    cpu_ns = vm_cpu_ns(pair.source);
+    main_thread_ns = vm_main_thread_ns(pair.source);
     follow(&pair, spec, result, start_us);
+    result->cpu_ns = vm_cpu_ns(pair.source) - cpu_ns;
+    result->main_thread_ns = vm_main_thread_ns(pair.source) - main_thread_ns;
     if (result->outcome == MIGRATE_COMPLETED) {
         check_arrival(&pair, result);
     }
@@ -304,6 +312,7 @@ void migrate_result_free(MigrateResult *result)
 {
     if (result) {
         g_array_unref(result->timeline);
+        g_clear_pointer(&result->work_timeline, g_array_unref);
         g_free(result->why);
         g_free(result);
     }

@@ -75,7 +75,10 @@ typedef struct MigrateResult {
     unsigned nr_vcpus;
     GuestWorkVcpu vcpus[GUEST_WORK_MAX_VCPUS];
     double max_silence_ms;      /* of any vCPU, the downtime included */
+    GArray *work_timeline;      /* GuestWorkSpan */
     guint64 bad_pages;
+    /* CPU time of the source's QEMU meanwhile, and of its main thread */
+    guint64 cpu_ns, main_thread_ns;
     /*
      * Share of the undisturbed run in which the vCPUs waited for a CPU of
      * the host.  Well above nothing, the host was busy with other work and

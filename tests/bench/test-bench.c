@@ -7,6 +7,7 @@
  */
 
 #include "guest-work.h"
+#include "paired.h"
 #include "progress.h"
 #include "report.h"
 
@@ -79,6 +80,33 @@ static void test_work_is_counted_on_the_hosts_clock(void)
     g_assert_cmpfloat_with_epsilon(vcpus[1].work_share_pct, 40.38, 0.01);
     g_assert_cmpfloat_with_epsilon(vcpus[0].lost_s, 0.5, 0.001);
     g_assert_cmpfloat_with_epsilon(vcpus[1].lost_s, 1.55, 0.001);
+}
+
+static void test_work_is_counted_span_by_span(void)
+{
+    g_autoptr(GuestWork) work = moved_guest();
+    g_autoptr(GArray) spans = guest_work_timeline(work, 8000 * MS, 10000 * MS,
+                                                  12700 * MS, 500 * MS);
+    /* It stands still from 12.0 to 12.5 s; the rest of 0.2 s is no span */
+    const struct {
+        int end_ms;
+        double share_pct[2];
+    } wanted[] = {
+        { 500, { 100, 50 } }, { 1000, { 100, 50 } },
+        { 1500, { 100, 50 } }, { 2000, { 100, 50 } },
+        { 2700, { 28.57, 14.29 } },
+    };
+
+    g_assert_cmpuint(spans->len, ==, G_N_ELEMENTS(wanted));
+    for (guint i = 0; i < spans->len; i++) {
+        GuestWorkSpan *span = &g_array_index(spans, GuestWorkSpan, i);
+
+        g_assert_cmpint(span->end_us, ==, wanted[i].end_ms * MS);
+        for (int v = 0; v < 2; v++) {
+            g_assert_cmpfloat_with_epsilon(span->work_share_pct[v],
+                                           wanted[i].share_pct[v], 0.01);
+        }
+    }
 }
 
 static void test_silence_after_the_switch_over_counts(void)
@@ -184,6 +212,34 @@ static void test_view_of_our_engine(void)
                 &sample).drain_mb_per_s, 50, 0.001);
 }
 
+/* Seven coins fall alike once in 64 throws; nine pairs can lose an outlier */
+static void test_paired_difference(void)
+{
+    static const double none[9];
+    const struct {
+        unsigned count;
+        double with[9];
+        PairedDifference wanted;
+    } cases[] = {
+        { 1, { 3 }, { 3, 3, 3, 0 } },
+        { 5, { 1, 5, 2, 4, 3 }, { 3, 1, 5, 93.75 } },
+        { 6, { 1, 6, 2, 5, 3, 4 }, { 3.5, 1, 6, 96.875 } },
+        { 7, { -9, 1, 2, 3, 4, 5, 99 }, { 3, -9, 99, 98.4375 } },
+        { 9, { -9, 1, 2, 3, 4, 5, 6, 7, 99 }, { 4, 1, 7, 96.09375 } },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        PairedDifference d = paired_difference(cases[i].with, none,
+                                               cases[i].count);
+
+        g_assert_cmpfloat(d.median, ==, cases[i].wanted.median);
+        g_assert_cmpfloat(d.low, ==, cases[i].wanted.low);
+        g_assert_cmpfloat(d.high, ==, cases[i].wanted.high);
+        g_assert_cmpfloat_with_epsilon(d.confidence_pct,
+                                       cases[i].wanted.confidence_pct, 1e-9);
+    }
+}
+
 static void test_median(void)
 {
     double odd[] = { 9, 1, 5 }, even[] = { 4, 1, 3, 2 };
@@ -227,6 +283,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/bench/work-is-counted-on-the-hosts-clock",
                     test_work_is_counted_on_the_hosts_clock);
+    g_test_add_func("/bench/work-is-counted-span-by-span",
+                    test_work_is_counted_span_by_span);
     g_test_add_func("/bench/silence-after-the-switch-over-counts",
                     test_silence_after_the_switch_over_counts);
     g_test_add_func("/bench/no-reports-are-no-account",
@@ -237,6 +295,7 @@ int main(int argc, char **argv)
                     test_view_of_a_qemu_without_engine);
     g_test_add_func("/bench/view-of-our-engine", test_view_of_our_engine);
     g_test_add_func("/bench/median", test_median);
+    g_test_add_func("/bench/paired-difference", test_paired_difference);
     g_test_add_func("/bench/json-of-a-capped-run", test_json_of_a_capped_run);
     return g_test_run();
 }
