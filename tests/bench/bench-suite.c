@@ -6,25 +6,31 @@
  * Copyright (c) 2026 The Converge developers
  *
  * The variants (stock, and ours with each policy it has) alternate run by
- * run: a host that is slower for some minutes is so for all of them.  A run
- * that was called off counts with the cap as its time, which flatters it.
+ * run, the first of them another one each time: a host that is slower for
+ * some minutes is so for all of them.  A migration is called off after a
+ * multiple of F, and its time is a lower bound from then on.
  *
- * Writes OUT/runs.jsonl as the runs end, OUT/bench.json (all runs and the
- * summary) and OUT/summary.txt at the end.
+ * Adds to OUT/runs.jsonl as the runs end: a line that describes the host, and
+ * one for each run.  tests/bench/report makes tables and pages of it, also of
+ * several such files: a long benchmark can be made in parts.
  */
 
+#include "host.h"
 #include "options.h"
 #include "pin.h"
 #include "report.h"
 #include "workloads.h"
 
-#include <errno.h>
 #include <glib/gstdio.h>
-#include <string.h>
 
-#define MAX_VARIANTS 4
-#define MAX_RUNS 50
-#define SMP 2
+#define MAX_VARIANTS 6
+#define DEFAULT_CUT_F 6.0
+
+/* Undisturbed run before each migration */
+#define BASELINE_MS 1500
+
+/* No migration is called off earlier, be F ever so small */
+#define LEAST_CAP_S 10
 
 typedef struct Variant {
     const char *label;
@@ -32,66 +38,56 @@ typedef struct Variant {
     const char *policy;
 } Variant;
 
-/* All runs of one variant on one workload */
-typedef struct Tally {
-    unsigned runs, completed;
-    double total_s[MAX_RUNS], downtime_ms[MAX_RUNS];
-    double work_pct[SMP][MAX_RUNS], lost_s[SMP][MAX_RUNS];
-    double max_silence_ms;
-    int max_throttle_pct;
-} Tally;
-
 typedef struct Suite {
     Options o;
-    gboolean quick;
+    char *only, *policies, *path;
+    double cut_f;
+    gboolean quick, list, no_clocks, no_pin;
     Variant variants[MAX_VARIANTS];
     unsigned nr_variants;
-    FILE *lines, *text;
-    JsonArray *all_runs, *summary;
+    char **wanted;              /* policies, split */
 } Suite;
 
-static void find_variants(Suite *suite)
+static gboolean find_variants(Suite *suite, GError **errp)
 {
-    static const char *const policies[] = {
-        "step", "predictive", "dirty-limit"
-    };
-
+    suite->wanted = g_strsplit(suite->policies ?:
+                               "step,predictive,dirty-limit", ",", -1);
     suite->variants[suite->nr_variants++] =
         (Variant) { "stock", suite->o.peer, NULL };
-    for (size_t i = 0; i < G_N_ELEMENTS(policies); i++) {
-        if (migrate_has_policy(suite->o.qemu, policies[i])) {
-            suite->variants[suite->nr_variants++] =
-                (Variant) { "ours", suite->o.qemu, policies[i] };
+    for (char **policy = suite->wanted;
+         *policy && suite->nr_variants < MAX_VARIANTS; policy++) {
+        if (!migrate_has_policy(suite->o.qemu, *policy)) {
+            g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                        "%s does not start, or knows no policy '%s'",
+                        suite->o.qemu, *policy);
+            return FALSE;
         }
-    }
-    if (suite->nr_variants == 1) {
         suite->variants[suite->nr_variants++] =
-            (Variant) { "ours", suite->o.qemu, NULL };
+            (Variant) { "ours", suite->o.qemu, *policy };
     }
+    return TRUE;
 }
 
-static void add_to_tally(Tally *tally, const MigrateResult *result)
+static MigrateSpec spec_of(const Suite *suite, const Workload *workload)
 {
-    unsigned n = tally->runs++;
+    MigrateSpec spec = options_to_spec(&suite->o);
 
-    tally->total_s[n] = result->total_ms / 1e3;
-    if (result->outcome == MIGRATE_COMPLETED) {
-        tally->downtime_ms[tally->completed++] = result->downtime_ms;
-    }
-    for (unsigned i = 0; i < SMP; i++) {
-        tally->work_pct[i][n] = result->vcpus[i].work_share_pct;
-        tally->lost_s[i][n] = result->vcpus[i].lost_s;
-    }
-    tally->max_silence_ms = MAX(tally->max_silence_ms,
-                                result->max_silence_ms);
-    tally->max_throttle_pct = MAX(tally->max_throttle_pct,
-                                  result->max_throttle_pct);
+    spec.label = "floor";
+    spec.baseline_ms = BASELINE_MS;
+    spec.qemu = suite->o.peer;
+    spec.load = workload->load;
+    spec.mem_mib = workload->mem_mib;
+    spec.smp = workload->smp;
+    spec.bandwidth_bytes_per_s = workload->bandwidth_mb_per_s * 1000000ULL;
+    spec.programs = workload->flags & WORKLOAD_PROGRAMS;
+    spec.clocks = !suite->no_clocks;
+    spec.pin = !suite->no_pin && pin_is_useful(workload->load);
+    return spec;
 }
 
-static gboolean run_once(Suite *suite, const Workload *workload,
+static gboolean run_once(const Suite *suite, const Workload *workload,
                          const MigrateSpec *spec, unsigned run,
-                         const MigrateFloor *floor, Tally *tally,
-                         GError **errp)
+                         const MigrateFloor *floor, GError **errp)
 {
     g_autoptr(MigrateResult) result = migrate_run(spec, errp);
     g_autofree char *json = NULL;
@@ -101,207 +97,167 @@ static gboolean run_once(Suite *suite, const Workload *workload,
     }
     report_table_row(stdout, spec, floor, result);
     json = report_json(spec, workload->name, run, floor, result);
-    json_array_add_element(suite->all_runs, json_from_string(json, NULL));
-    add_to_tally(tally, result);
-    if (fprintf(suite->lines, "%s\n", json) < 0 ||
-        fflush(suite->lines) != 0) {
-        g_set_error(errp, G_FILE_ERROR, g_file_error_from_errno(errno),
-                    "cannot write to %s: %s", suite->o.out,
-                    g_strerror(errno));
-        return FALSE;
-    }
-    return TRUE;
+    return options_append_line(suite->path, json, errp);
 }
 
-static void summarise(Suite *suite, const Workload *workload,
-                      const Variant *variant, const MigrateFloor *floor,
-                      Tally *t)
+static gboolean run_variant(const Suite *suite, const Workload *workload,
+                            const Variant *variant, MigrateSpec spec,
+                            unsigned run, const MigrateFloor *floor,
+                            GError **errp)
 {
-    JsonObject *o = json_object_new();
-    double total_s = report_median(t->total_s, t->runs);
-    double downtime_ms = report_median(t->downtime_ms, t->completed);
-    double writer_pct = report_median(t->work_pct[0], t->runs);
-    double reader_pct = report_median(t->work_pct[SMP - 1], t->runs);
-    double reader_lost_s = report_median(t->lost_s[SMP - 1], t->runs);
-
-    /* Sorted by now */
-    fprintf(suite->text, "%-10s %-6s %-11s %2u/%-2u %7.1f %6.1f-%-6.1f %5.2f "
-            "%7.0f %4d %7.0f %7.0f %8.1f %8.2f\n", workload->name,
-            variant->label, variant->policy ?: "-", t->completed, t->runs,
-            total_s, t->total_s[0], t->total_s[t->runs - 1],
-            total_s / floor->f_s, t->completed ? downtime_ms : -1,
-            t->max_throttle_pct, writer_pct, reader_pct, reader_lost_s,
-            t->max_silence_ms / 1e3);
-    json_object_set_string_member(o, "workload", workload->name);
-    json_object_set_string_member(o, "label", variant->label);
-    if (variant->policy) {
-        json_object_set_string_member(o, "policy", variant->policy);
-    } else {
-        json_object_set_null_member(o, "policy");
+    if (variant->policy && g_str_equal(variant->policy, "step") &&
+        !(workload->flags & WORKLOAD_STEP)) {
+        return TRUE;
     }
-    json_object_set_int_member(o, "runs", t->runs);
-    json_object_set_int_member(o, "completed", t->completed);
-    json_object_set_double_member(o, "total_s_median", total_s);
-    json_object_set_double_member(o, "total_s_min", t->total_s[0]);
-    json_object_set_double_member(o, "total_s_max", t->total_s[t->runs - 1]);
-    json_object_set_double_member(o, "f_s", floor->f_s);
-    json_object_set_double_member(o, "c_s", floor->c_s);
-    if (t->completed) {
-        json_object_set_double_member(o, "downtime_ms_median", downtime_ms);
-    } else {
-        json_object_set_null_member(o, "downtime_ms_median");
-    }
-    json_object_set_int_member(o, "max_throttle_pct", t->max_throttle_pct);
-    json_object_set_double_member(o, "writer_work_pct_median", writer_pct);
-    json_object_set_double_member(o, "reader_work_pct_median", reader_pct);
-    json_object_set_double_member(o, "reader_lost_s_median", reader_lost_s);
-    json_object_set_double_member(o, "max_silence_ms", t->max_silence_ms);
-    json_array_add_object_element(suite->summary, o);
+    spec.label = variant->label;
+    spec.qemu = variant->qemu;
+    spec.policy = variant->policy;
+    return run_once(suite, workload, &spec, run, floor, errp);
 }
 
-static gboolean run_workload(Suite *suite, const Workload *workload,
+/* For whoever reads the results: what the name stands for */
+static gboolean describe(const Suite *suite, const Workload *workload,
+                         GError **errp)
+{
+    g_autofree char *line =
+        g_strdup_printf("{\"describes\":\"%s\",\"group\":\"%s\","
+                        "\"what\":\"%s\"}", workload->name, workload->group,
+                        workload->what);
+
+    return options_append_line(suite->path, line, errp);
+}
+
+static gboolean run_workload(const Suite *suite, const Workload *workload,
                              GError **errp)
 {
-    g_autofree Tally *tallies = g_new0(Tally, MAX_VARIANTS);
-    MigrateSpec spec = {
-        .qemu = suite->o.peer, .label = "floor", .load = workload->load,
-        .mem_mib = 512, .smp = SMP,
-        .bandwidth_bytes_per_s = workload->bandwidth_mb_per_s * 1000000ULL,
-        .downtime_limit_ms = 300, .cap_s = suite->o.cap_s,
-        .accel = suite->o.accel, .pin = pin_is_useful(workload->load),
-    };
+    MigrateSpec spec = spec_of(suite, workload);
     MigrateFloor floor;
 
-    printf("\n%s: %s, link %u MB/s\n", workload->name, workload->what,
-           workload->bandwidth_mb_per_s);
-    if (!migrate_measure_floor(&spec, &floor, errp)) {
+    printf("\n%s: %s; load=%s, %u MiB, link %u MB/s%s\n", workload->name,
+           workload->what, workload->load, workload->mem_mib,
+           workload->bandwidth_mb_per_s, spec.pin ? ", pinned" : "");
+    if (!describe(suite, workload, errp) ||
+        !migrate_measure_floor(&spec, &floor, errp)) {
         return FALSE;
     }
-    printf("F = %.1f s, C = %.1f s\n", floor.f_s, floor.c_s);
+    spec.cap_s = MAX(LEAST_CAP_S, suite->cut_f * floor.f_s + 0.999);
+    printf("F = %.1f s, C = %.1f s, called off after %u s\n", floor.f_s,
+           floor.c_s, spec.cap_s);
     report_table_head(stdout);
     for (int run = 1; run <= suite->o.runs; run++) {
-        for (unsigned v = 0; v < suite->nr_variants; v++) {
-            spec.label = suite->variants[v].label;
-            spec.qemu = suite->variants[v].qemu;
-            spec.policy = suite->variants[v].policy;
-            if (!run_once(suite, workload, &spec, run, &floor, &tallies[v],
-                          errp)) {
+        for (unsigned i = 0; i < suite->nr_variants; i++) {
+            const Variant *variant =
+                &suite->variants[(run - 1 + i) % suite->nr_variants];
+
+            if (!run_variant(suite, workload, variant, spec, run, &floor,
+                             errp)) {
                 return FALSE;
             }
         }
     }
-    for (unsigned v = 0; v < suite->nr_variants; v++) {
-        summarise(suite, workload, &suite->variants[v], &floor, &tallies[v]);
-    }
     return TRUE;
 }
 
-static FILE *open_in(const Suite *suite, const char *name, GError **errp)
+static gboolean open_results(Suite *suite, GError **errp)
 {
-    g_autofree char *path = g_build_filename(suite->o.out, name, NULL);
-    FILE *file = g_mkdir_with_parents(suite->o.out, 0777) == 0
-                 ? g_fopen(path, "w") : NULL;
+    g_autofree char *host = host_json(suite->o.qemu, suite->o.peer,
+                                      suite->o.accel ?: "tcg");
+    g_autofree char *line = g_strdup_printf("{\"host\":%s}", host);
 
-    if (!file) {
-        g_set_error(errp, G_FILE_ERROR, g_file_error_from_errno(errno),
-                    "cannot write %s: %s", path, g_strerror(errno));
-    }
-    return file;
-}
-
-static gboolean write_json(Suite *suite, GError **errp)
-{
-    g_autofree char *path = g_build_filename(suite->o.out, "bench.json",
-                                             NULL);
-    g_autoptr(JsonGenerator) generator = json_generator_new();
-    g_autoptr(JsonNode) root = json_node_new(JSON_NODE_OBJECT);
-    JsonObject *o = json_object_new();
-
-    json_object_set_int_member(o, "format", 1);
-    json_object_set_string_member(o, "qemu", suite->o.qemu);
-    json_object_set_string_member(o, "peer", suite->o.peer);
-    json_object_set_int_member(o, "cap_s", suite->o.cap_s);
-    json_object_set_array_member(o, "summary",
-                                 json_array_ref(suite->summary));
-    json_object_set_array_member(o, "runs", json_array_ref(suite->all_runs));
-    json_node_take_object(root, o);
-    json_generator_set_root(generator, root);
-    return json_generator_to_file(generator, path, errp);
-}
-
-static gboolean show_summary(Suite *suite, GError **errp)
-{
-    g_autofree char *path = g_build_filename(suite->o.out, "summary.txt",
-                                             NULL);
-    g_autofree char *text = NULL;
-
-    fprintf(suite->text, "\nMedians. done: completed/run; a run called off "
-            "counts as %d s. silent: the longest of all.\n", suite->o.cap_s);
-    if (fclose(g_steal_pointer(&suite->text)) != 0 ||
-        !g_file_get_contents(path, &text, NULL, errp)) {
-        if (errp && !*errp) {
-            g_set_error(errp, G_FILE_ERROR, G_FILE_ERROR_FAILED,
-                        "cannot write %s", path);
-        }
+    suite->path = g_build_filename(suite->o.out, "runs.jsonl", NULL);
+    if (g_mkdir_with_parents(suite->o.out, 0777) != 0) {
+        options_set_file_error(errp, suite->o.out);
         return FALSE;
     }
-    printf("\n%s\nin %s: summary.txt, bench.json, runs.jsonl\n", text,
-           suite->o.out);
-    return TRUE;
+    return options_append_line(suite->path, line, errp);
+}
+
+static gboolean is_chosen(const Suite *suite, const Workload *workload)
+{
+    return bench_workload_chosen(workload, suite->only) &&
+           (!suite->quick || workload->flags & WORKLOAD_QUICK);
 }
 
 static gboolean run_suite(Suite *suite, GError **errp)
 {
-    find_variants(suite);
-    suite->lines = open_in(suite, "runs.jsonl", errp);
-    suite->text = suite->lines ? open_in(suite, "summary.txt", errp) : NULL;
-    if (!suite->text) {
+    if (!bench_check_names(suite->only, errp) ||
+        !find_variants(suite, errp) || !open_results(suite, errp)) {
         return FALSE;
     }
-    fprintf(suite->text, "%-10s %-6s %-11s %-5s %7s %13s %5s %7s %4s %7s %7s "
-            "%8s %8s\n", "workload", "qemu", "policy", "done", "total s",
-            "min-max", "x F", "down ms", "thr", "writer%", "reader%",
-            "lost s", "silent s");
-    for (size_t i = 0; i < G_N_ELEMENTS(bench_workloads); i++) {
-        if ((!suite->quick || bench_workloads[i].reference) &&
+    for (unsigned i = 0; i < bench_nr_workloads; i++) {
+        if (is_chosen(suite, &bench_workloads[i]) &&
             !run_workload(suite, &bench_workloads[i], errp)) {
+            g_prefix_error(errp, "%s: ", bench_workloads[i].name);
             return FALSE;
         }
     }
-    return write_json(suite, errp) && show_summary(suite, errp);
+    printf("\nruns added to %s\n", suite->path);
+    return TRUE;
+}
+
+static void list_workloads(const Suite *suite)
+{
+    for (unsigned i = 0; i < bench_nr_workloads; i++) {
+        const Workload *w = &bench_workloads[i];
+
+        if (is_chosen(suite, w)) {
+            printf("%-16s %-10s %-45s %s\n", w->name, w->group, w->load,
+                   w->what);
+        }
+    }
+}
+
+static int finish(Suite *suite, int status, const GError *error)
+{
+    if (error) {
+        fprintf(stderr, "bench-suite: error: %s\n", error->message);
+    }
+    g_strfreev(suite->wanted);
+    g_free(suite->only);
+    g_free(suite->policies);
+    g_free(suite->path);
+    options_clear(&suite->o);
+    return status;
 }
 
 int main(int argc, char **argv)
 {
     static const char *const takes[] = {
-        "qemu", "peer", "accel", "cap", "runs", "out", NULL
+        "qemu", "peer", "accel", "downtime", "runs", "out", NULL
     };
-    Suite suite = { .o = OPTIONS_DEFAULT };
+    Suite suite = { .o = OPTIONS_DEFAULT, .cut_f = DEFAULT_CUT_F };
     const GOptionEntry own[] = {
+        { "only", 0, 0, G_OPTION_ARG_STRING, &suite.only,
+          "workloads or groups of them (default: all)", "NAME,NAME" },
+        { "policies", 0, 0, G_OPTION_ARG_STRING, &suite.policies,
+          "ours (default: step,predictive,dirty-limit)", "P,P" },
+        { "cut-f", 0, 0, G_OPTION_ARG_DOUBLE, &suite.cut_f,
+          "call a migration off after so many F (default: 6)", "X" },
         { "quick", 0, 0, G_OPTION_ARG_NONE, &suite.quick,
           "only the two reference workloads", NULL },
+        { "no-pin", 0, 0, G_OPTION_ARG_NONE, &suite.no_pin,
+          "no CPU of their own for vCPUs that only compute", NULL },
+        { "no-clocks", 0, 0, G_OPTION_ARG_NONE, &suite.no_clocks,
+          "do not take the latency of the guest's timers", NULL },
+        { "list", 0, 0, G_OPTION_ARG_NONE, &suite.list,
+          "show the workloads and do nothing", NULL },
         { NULL },
     };
     g_autoptr(GError) error = NULL;
-    int status = 0;
 
     suite.o.runs = 5;
     suite.o.out = g_strdup("build/bench");
-    suite.all_runs = json_array_new();
-    suite.summary = json_array_new();
-    if (!options_parse(&suite.o, takes, own, NULL, argc, argv, &error) ||
-        !run_suite(&suite, &error)) {
-        fprintf(stderr, "bench-suite: error: %s\n", error->message);
-        status = 1;
+    if (!options_parse(&suite.o, takes, own, NULL, argc, argv, &error)) {
+        return finish(&suite, 2, error);
     }
-    if (suite.lines) {
-        fclose(suite.lines);
+    if (suite.cut_f < 1) {
+        g_set_error(&error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--cut-f is %g, and must be 1 or more", suite.cut_f);
+        return finish(&suite, 2, error);
     }
-    if (suite.text) {
-        fclose(suite.text);
+    if (suite.list) {
+        list_workloads(&suite);
+        return finish(&suite, 0, NULL);
     }
-    json_array_unref(suite.all_runs);
-    json_array_unref(suite.summary);
-    options_clear(&suite.o);
-    return status;
+    return finish(&suite, run_suite(&suite, &error) ? 0 : 1, error);
 }

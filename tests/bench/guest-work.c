@@ -12,25 +12,10 @@
  * offsets is just the time that the guest did not see pass.
  */
 
-#include "guest-work.h"
-
-#include "worklog.h"
+#include "guest-work-internal.h"
 
 #include <gio/gio.h>
 #include <string.h>
-
-typedef enum Side { SOURCE, DESTINATION, NR_SIDES } Side;
-
-struct GuestWork {
-    GMutex lock;
-    GCond changed;
-
-    /* Guarded by lock */
-    Worklog *log;
-    GArray *sides;                  /* Side of each report in log */
-    unsigned nr_reports[NR_SIDES];
-    gint64 offset_us[NR_SIDES];
-};
 
 GuestWork *guest_work_new(void)
 {
@@ -125,8 +110,7 @@ unsigned guest_work_wait_destination(GuestWork *work, unsigned count,
     return seen;
 }
 
-/* When a report was written, on the host's clock */
-static gint64 host_us(GuestWork *work, unsigned index)
+gint64 guest_work_host_us(GuestWork *work, unsigned index)
 {
     Side side = g_array_index(work->sides, Side, index);
 
@@ -138,16 +122,18 @@ static double units_at(GuestWork *work, unsigned vcpu, gint64 at_us)
 {
     unsigned last = worklog_count(work->log) - 1;
     double before, after;
+    gint64 from_us, to_us;
     unsigned i = 1;
 
-    while (i < last && host_us(work, i) < at_us) {
+    while (i < last && guest_work_host_us(work, i) < at_us) {
         i++;
     }
     before = worklog_at(work->log, i - 1)->units[vcpu];
     after = worklog_at(work->log, i)->units[vcpu];
+    from_us = guest_work_host_us(work, i - 1);
+    to_us = guest_work_host_us(work, i);
     return before + (after - before) *
-           CLAMP((double)(at_us - host_us(work, i - 1)) /
-                 MAX(host_us(work, i) - host_us(work, i - 1), 1), 0, 1);
+           CLAMP((double)(at_us - from_us) / MAX(to_us - from_us, 1), 0, 1);
 }
 
 static double longest_gap_ms(GuestWork *work, unsigned vcpu, gint64 start_us,
@@ -156,7 +142,7 @@ static double longest_gap_ms(GuestWork *work, unsigned vcpu, gint64 start_us,
     guint64 longest_us = 0;
 
     for (unsigned i = 0; i < worklog_count(work->log); i++) {
-        gint64 at_us = host_us(work, i);
+        gint64 at_us = guest_work_host_us(work, i);
 
         /* A report covers the tenth of a second before it */
         if (at_us > start_us + 100 * 1000 && at_us <= end_us) {

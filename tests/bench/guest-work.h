@@ -71,6 +71,23 @@ typedef struct GuestWorkSpan {
 GArray *guest_work_timeline(GuestWork *work, gint64 base_us, gint64 start_us,
                             gint64 end_us, gint64 span_us);
 
+/*
+ * How late things were in the guest from @start_us to @end_us, and in the
+ * undisturbed time before: the guest's timers on its first vCPUs, and the
+ * answers of a program.
+ */
+#define GUEST_WORK_LATENCIES 5
+#define GUEST_WORK_PROGRAM_LATENCY 4
+
+typedef struct GuestWorkLatency {
+    guint64 count;              /* 0: not taken, the rest is not set */
+    double p50_us, p99_us, max_us;
+    double before_p50_us, before_p99_us;
+} GuestWorkLatency;
+
+void guest_work_latency(GuestWork *work, gint64 base_us, gint64 start_us,
+                        gint64 end_us, GuestWorkLatency *latencies);
+
 /* Pages that a verifying load found corrupt, the latest count */
 guint64 guest_work_bad_pages(GuestWork *work);
 

@@ -23,6 +23,8 @@ static Vm *start_side(MigratePair *pair, const MigrateSpec *spec,
         .name = incoming ? "destination" : "source",
         .accel = spec->accel,
         .load = spec->load,
+        .programs = spec->programs,
+        .clocks = spec->clocks,
         .mem_mib = spec->mem_mib,
         .smp = spec->smp,
         .incoming = incoming,
@@ -184,4 +186,11 @@ gint64 migrate_info_int(JsonObject *info, const char *group,
 const char *migrate_info_status(JsonObject *info)
 {
     return json_object_get_string_member_with_default(info, "status", "none");
+}
+
+gboolean migrate_has_ended(const char *status)
+{
+    return g_str_equal(status, "completed") ||
+           g_str_equal(status, "failed") ||
+           g_str_equal(status, "cancelled");
 }

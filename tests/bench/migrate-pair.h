@@ -12,6 +12,11 @@
 #include "migrate.h"
 #include "vm.h"
 
+/* The loads' first strides fault their memory in: no part of the baseline */
+#define MIGRATE_SETTLE_MS 500
+/* Programs take longer: caches fill, heaps grow to their size */
+#define MIGRATE_SETTLE_PROGRAMS_MS 3000
+
 typedef struct MigratePair {
     GuestWork *work;
     Vm *source;
@@ -32,9 +37,22 @@ gboolean migrate_pair_go(MigratePair *pair, GError **errp);
 /* Kills both */
 void migrate_pair_clear(MigratePair *pair);
 
+static inline void migrate_sleep_ms(unsigned ms)
+{
+    g_usleep((gulong)ms * 1000);
+}
+
+static inline unsigned migrate_settle_ms(const MigrateSpec *spec)
+{
+    return spec->programs ? MIGRATE_SETTLE_PROGRAMS_MS : MIGRATE_SETTLE_MS;
+}
+
 /* A number in query-migrate's reply, 0 where it is not there (yet) */
 gint64 migrate_info_int(JsonObject *info, const char *group,
                         const char *name);
 const char *migrate_info_status(JsonObject *info);
+
+/* TRUE if a migration of that status goes on no more */
+gboolean migrate_has_ended(const char *status);
 
 #endif

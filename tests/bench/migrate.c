@@ -15,9 +15,6 @@
 #define DEFAULT_BASELINE_MS 2000
 #define DEFAULT_POLL_MS 100
 
-/* The loads' first strides fault their memory in: no part of the baseline */
-#define SETTLE_MS 500
-
 /* The guest must be seen at work on the other side within this time */
 #define ARRIVAL_TIMEOUT_MS 20000
 
@@ -32,17 +29,6 @@
 #define TIMES_TRIES 40
 
 #define WORK_SPAN_MS 500        /* five of the guest's reports */
-
-/* Between looks for the end of the bulk pass */
-#define FLOOR_POLL_MS 20
-
-/* A bulk pass slower than a tenth of the link says that something is wrong */
-#define FLOOR_SLACK 10
-
-static void sleep_ms(unsigned ms)
-{
-    g_usleep((gulong)ms * 1000);
-}
 
 static int throttle_in_force(JsonObject *info)
 {
@@ -127,13 +113,6 @@ static void wait_for_tick(QmpClient *qmp, gint64 tick_us)
     }
 }
 
-static gboolean has_ended(const char *status)
-{
-    return g_str_equal(status, "completed") ||
-           g_str_equal(status, "failed") ||
-           g_str_equal(status, "cancelled");
-}
-
 /*
  * QEMU 7.2 says "completed" a moment before it works out total-time and
  * downtime: whoever asks in between is told 0.  Returns @info or a later one.
@@ -143,7 +122,7 @@ static JsonObject *await_times(QmpClient *qmp, JsonObject *info)
     for (int tries = 0; tries < TIMES_TRIES; tries++) {
         JsonObject *later;
 
-        sleep_ms(TIMES_POLL_MS);
+        migrate_sleep_ms(TIMES_POLL_MS);
         later = qmp_query(qmp, "query-migrate", NULL);
         if (!later) {
             break;
@@ -199,7 +178,7 @@ static void follow(MigratePair *pair, const MigrateSpec *spec,
             fail(result, *said ? said : error->message);
             return;
         }
-        ended = has_ended(migrate_info_status(info));
+        ended = migrate_has_ended(migrate_info_status(info));
         if (g_str_equal(migrate_info_status(info), "completed")) {
             info = await_times(qmp, info);
         }
@@ -257,6 +236,8 @@ static void take_account(MigratePair *pair, MigrateResult *result,
                                           end_us, now_us, result->vcpus);
     result->work_timeline = guest_work_timeline(pair->work, base_us, start_us,
                                                 end_us, WORK_SPAN_MS * 1000);
+    guest_work_latency(pair->work, base_us, start_us, now_us,
+                       result->latencies);
     result->bad_pages = guest_work_bad_pages(pair->work);
     for (unsigned i = 0; i < result->nr_vcpus; i++) {
         GuestWorkVcpu *vcpu = &result->vcpus[i];
@@ -282,10 +263,10 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
         migrate_pair_clear(&pair);
         return NULL;
     }
-    sleep_ms(SETTLE_MS);
+    migrate_sleep_ms(migrate_settle_ms(spec));
     base_us = g_get_monotonic_time();
     base_wait_ns = vm_cpu_wait_ns(pair.source);
-    sleep_ms(spec->baseline_ms ?: DEFAULT_BASELINE_MS);
+    migrate_sleep_ms(spec->baseline_ms ?: DEFAULT_BASELINE_MS);
     start_us = g_get_monotonic_time();
     result->host_wait_pct =
         (vm_cpu_wait_ns(pair.source) - base_wait_ns) / 10.0 /
@@ -316,72 +297,6 @@ void migrate_result_free(MigrateResult *result)
         g_free(result->why);
         g_free(result);
     }
-}
-
-/* The reply of query-migrate right after the bulk pass; see migrate.h */
-static JsonObject *wait_bulk_pass(MigratePair *pair, unsigned limit_s,
-                                  GError **errp)
-{
-    gint64 deadline_us = g_get_monotonic_time() + limit_s * G_USEC_PER_SEC;
-
-    while (g_get_monotonic_time() < deadline_us) {
-        JsonObject *info = qmp_query(vm_qmp(pair->source), "query-migrate",
-                                     errp);
-
-        if (!info || migrate_info_int(info, "ram", "dirty-sync-count") >= 2) {
-            return info;
-        }
-        if (has_ended(migrate_info_status(info))) {
-            g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
-                        "the reference migration ended as '%s' in its bulk "
-                        "pass", migrate_info_status(info));
-            json_object_unref(info);
-            return NULL;
-        }
-        json_object_unref(info);
-        sleep_ms(FLOOR_POLL_MS);
-    }
-    g_set_error(errp, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
-                "no end of the bulk pass within %u s", limit_s);
-    return NULL;
-}
-
-gboolean migrate_measure_floor(const MigrateSpec *spec, MigrateFloor *floor,
-                               GError **errp)
-{
-    double bandwidth = spec->bandwidth_bytes_per_s;
-    MigrateSpec reference = *spec;
-    unsigned limit_s = 10 + FLOOR_SLACK * spec->mem_mib * 1048576.0 /
-                            bandwidth;
-    MigratePair pair = { 0 };
-    JsonObject *info = NULL;
-    gboolean found = FALSE;
-    gint64 start_us;
-
-    reference.policy = NULL;
-    reference.settings = NULL;
-    reference.no_auto_converge = TRUE;
-    reference.downtime_limit_ms = 1;
-    if (migrate_pair_start(&pair, &reference, errp) &&
-        migrate_pair_configure(&pair, &reference, errp)) {
-        sleep_ms(SETTLE_MS);
-        start_us = g_get_monotonic_time();
-        if (migrate_pair_go(&pair, errp)) {
-            info = wait_bulk_pass(&pair, limit_s, errp);
-        }
-    }
-    if (info) {
-        floor->bulk_pass_s = (g_get_monotonic_time() - start_us) / 1e6;
-        floor->dirty_bytes = migrate_info_int(info, "ram", "remaining");
-        floor->nonzero_bytes = migrate_info_int(info, "ram", "normal") *
-                               migrate_info_int(info, "ram", "page-size");
-        floor->f_s = floor->bulk_pass_s + floor->dirty_bytes / bandwidth;
-        floor->c_s = floor->nonzero_bytes / bandwidth;
-        json_object_unref(info);
-        found = TRUE;
-    }
-    migrate_pair_clear(&pair);
-    return found;
 }
 
 gboolean migrate_has_policy(const char *qemu, const char *policy)

@@ -41,6 +41,7 @@ typedef struct MigrateSpec {
     const char *policy;             /* convergence-policy; NULL: not set */
     const char *accel;              /* NULL: tcg */
     const char *load;
+    gboolean programs, clocks;      /* as in VmConfig */
     unsigned mem_mib;
     unsigned smp;
     guint64 bandwidth_bytes_per_s;
@@ -74,6 +75,7 @@ typedef struct MigrateResult {
     GArray *timeline;           /* MigrateSample */
     unsigned nr_vcpus;
     GuestWorkVcpu vcpus[GUEST_WORK_MAX_VCPUS];
+    GuestWorkLatency latencies[GUEST_WORK_LATENCIES];
     double max_silence_ms;      /* of any vCPU, the downtime included */
     GArray *work_timeline;      /* GuestWorkSpan */
     guint64 bad_pages;

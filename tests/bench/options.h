@@ -19,7 +19,7 @@ typedef struct Options {
     char **settings, **capabilities;
     int mem_mib, smp, downtime_ms, cap_s, runs, baseline_ms;
     double bandwidth_mb;
-    gboolean no_auto_converge, pin;
+    gboolean no_auto_converge, pin, clocks, programs;
 } Options;
 
 /* What most of the programs measure: the first reference workload */

@@ -178,6 +178,34 @@ static void add_result(JsonBuilder *b, const MigrateResult *result)
     add_double(b, "host_wait_pct", result->host_wait_pct);
 }
 
+/* Of the guest's timers vCPU by vCPU, and last of a program's answers */
+static void add_latencies(JsonBuilder *b, const MigrateResult *result)
+{
+    json_builder_set_member_name(b, "guest_latencies");
+    json_builder_begin_array(b);
+    for (unsigned i = 0; i < GUEST_WORK_LATENCIES; i++) {
+        const GuestWorkLatency *latency = &result->latencies[i];
+
+        if (!latency->count) {
+            continue;
+        }
+        json_builder_begin_object(b);
+        if (i == GUEST_WORK_PROGRAM_LATENCY) {
+            add_string(b, "of", "program");
+        } else {
+            add_int(b, "of", i);
+        }
+        add_int(b, "count", latency->count);
+        add_double(b, "p50_us", latency->p50_us);
+        add_double(b, "p99_us", latency->p99_us);
+        add_double(b, "max_us", latency->max_us);
+        add_double(b, "before_p50_us", latency->before_p50_us);
+        add_double(b, "before_p99_us", latency->before_p99_us);
+        json_builder_end_object(b);
+    }
+    json_builder_end_array(b);
+}
+
 static void add_vcpus(JsonBuilder *b, const MigrateResult *result)
 {
     json_builder_set_member_name(b, "guest_vcpus");
@@ -251,6 +279,7 @@ char *report_json(const MigrateSpec *spec, const char *workload,
     }
     add_result(b, result);
     add_vcpus(b, result);
+    add_latencies(b, result);
     add_timeline(b, result);
     json_builder_end_object(b);
     root = json_builder_get_root(b);

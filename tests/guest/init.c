@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 
 #include "console.h"
+#include "latency.h"
 #include "load-run.h"
 #include "load-spec.h"
 
@@ -40,6 +40,7 @@ typedef struct Settings {
     char out[64];
     char load[2048];
     bool populate;
+    bool clocks;
 } Settings;
 
 static unsigned nr_vcpus;
@@ -112,6 +113,8 @@ static void read_settings(Settings *settings)
             snprintf(settings->out, sizeof(settings->out), "%s", word + 4);
         } else if (!strcmp(word, "populate=1")) {
             settings->populate = true;
+        } else if (!strcmp(word, "clocks=1")) {
+            settings->clocks = true;
         }
     }
 }
@@ -138,6 +141,7 @@ static void open_console(const char *path)
 static void send_report(uint64_t now_ms)
 {
     char units[GUEST_MAX_VCPUS * 21], gaps[GUEST_MAX_VCPUS * 21];
+    char late[1024];
     size_t units_len = 0, gaps_len = 0;
 
     for (unsigned i = 0; i < nr_vcpus; i++) {
@@ -149,10 +153,12 @@ static void send_report(uint64_t now_ms)
         gaps_len += sprintf(gaps + gaps_len, "%s%llu", slash,
                             (unsigned long long)stats.gap_us);
     }
-    console_say(false, "work t_ms=%llu n=%llu u=%s gap_us=%s bad=%llu",
+    latency_print(late, sizeof(late));
+    console_say(false, "work t_ms=%llu n=%llu u=%s gap_us=%s bad=%llu%s%s",
                 (unsigned long long)now_ms,
                 (unsigned long long)report.number++, units, gaps,
-                (unsigned long long)load_run_bad_pages());
+                (unsigned long long)load_run_bad_pages(),
+                *late ? " late=" : "", late);
 }
 
 static void report_if_due(uint64_t now_ms)
@@ -186,30 +192,13 @@ static void *reporter_main(void *opaque)
     return NULL;
 }
 
-/* Above the loads, or a busy vCPU would report when its turn is over. */
-static bool start_reporter(unsigned vcpu)
-{
-    struct sched_param param = { .sched_priority = 1 };
-    pthread_attr_t attr;
-    pthread_t thread;
-    cpu_set_t only;
-
-    CPU_ZERO(&only);
-    CPU_SET(vcpu, &only);
-    pthread_attr_init(&attr);
-    pthread_attr_setaffinity_np(&attr, sizeof(only), &only);
-    pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
-    pthread_attr_setschedpolicy(&attr, SCHED_FIFO);
-    pthread_attr_setschedparam(&attr, &param);
-    return !pthread_create(&thread, &attr, reporter_main, NULL);
-}
-
 static void start_reporters(void)
 {
     unsigned count = nr_vcpus < MAX_REPORTERS ? nr_vcpus : MAX_REPORTERS;
 
     for (unsigned i = 0; i < count; i++) {
-        if (!start_reporter(i)) {
+        /* Above the loads: a busy vCPU would report after its turn. */
+        if (!load_start_thread(reporter_main, NULL, i, 1)) {
             console_say(true, "error no reporter on vCPU %u", i);
             power_off();
         }
@@ -241,6 +230,10 @@ int main(void)
     console_say(true, "ready loads=%s", settings.load);
     load_run_go();
     start_reporters();
+    if (settings.clocks && !latency_start_clocks(nr_vcpus)) {
+        console_say(true, "error no clocks on the vCPUs");
+        power_off();
+    }
     for (;;) {
         pause();
     }

@@ -29,6 +29,10 @@ bool load_run_prepare(const Load *loads, unsigned count, bool populate,
                       char *error, unsigned error_bytes);
 void load_run_go(void);
 
+/* A thread on @vcpu; @fifo_priority 0 is a plain one. */
+bool load_start_thread(void *(*run)(void *), void *opaque, unsigned vcpu,
+                       int fifo_priority);
+
 /* Takes the gap: the next call starts from none. */
 LoadStats load_run_stats(unsigned vcpu);
 

@@ -25,6 +25,7 @@
 #define MBPS { "MBPS", 0, MAX_MB_PER_S }
 #define MS(name) { name, 1, MAX_MS }
 #define PCT(name) { name, 1, 99 }
+#define AMOUNT(name) { name, 1, 100 * 1000 }
 
 typedef struct LoadArg {
     const char *name;
@@ -77,6 +78,11 @@ static void fill_hot(Load *load, const uint64_t *arg)
     load->phase[load->nr_phases++] = phase(arg[0], arg[3], 0);
 }
 
+static void fill_program(Load *load, const uint64_t *arg)
+{
+    load->amount = arg[0];
+}
+
 static const LoadKind kinds[] = {
     { "idle", LOAD_IDLE, { }, NULL },
     { "compute", LOAD_COMPUTE, { }, NULL },
@@ -92,6 +98,11 @@ static const LoadKind kinds[] = {
       { MIB, MBPS, MIB, MBPS, MS("PERIOD_MS") }, fill_phase },
     { "hot", LOAD_HOT,
       { MIB, PCT("HOTPCT"), PCT("SHAREPCT"), MBPS }, fill_hot },
+    { "redis", LOAD_REDIS, { AMOUNT("MB") }, fill_program },
+    { "redis-load", LOAD_REDIS_LOAD, { }, NULL },
+    { "sqlite", LOAD_SQLITE, { AMOUNT("MB") }, fill_program },
+    { "compile", LOAD_COMPILE, { AMOUNT("FILES") }, fill_program },
+    { "stress", LOAD_STRESS, { AMOUNT("MIB") }, fill_program },
 };
 
 #define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))

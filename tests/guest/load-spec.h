@@ -23,12 +23,19 @@ typedef enum LoadWork {
     LOAD_COMPUTE,
     LOAD_SYSCALL,
     LOAD_READ,
-    /* All below write. */
+    /* These write. */
     LOAD_WRITE,
     LOAD_TOUCH,
     LOAD_RAND,
     LOAD_HOT,
     LOAD_VERIFY,
+    /* Programs of Debian's packages, all below. */
+    LOAD_PROGRAM,
+    LOAD_REDIS,
+    LOAD_REDIS_LOAD,
+    LOAD_SQLITE,
+    LOAD_COMPILE,
+    LOAD_STRESS,
 } LoadWork;
 
 /* A writer goes round its phases; one phase without an end is the usual. */
@@ -45,6 +52,7 @@ typedef struct Load {
     unsigned nr_phases;
     unsigned hot_pct;           /* LOAD_HOT: so many of the pages ... */
     unsigned share_pct;         /* ... get so many of the writes */
+    uint64_t amount;            /* programs: MB of data, or files */
 } Load;
 
 /*

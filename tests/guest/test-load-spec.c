@@ -46,6 +46,26 @@ static void test_every_kind(void)
     g_assert_cmpint(loads[9].work, ==, LOAD_SYSCALL);
 }
 
+static void test_programs_take_an_amount_and_no_memory(void)
+{
+    Load loads[5];
+    char error[512];
+
+    g_assert_cmpint(load_spec_parse("redis:64,redis-load,sqlite:32,"
+                                    "compile:9,stress:96", loads, 5,
+                                    error, sizeof(error)), ==, 5);
+    for (int i = 0; i < 5; i++) {
+        g_assert_cmpint(loads[i].work, >, LOAD_PROGRAM);
+        g_assert_cmpuint(loads[i].pages, ==, 0);
+    }
+    g_assert_cmpint(loads[1].work, ==, LOAD_REDIS_LOAD);
+    g_assert_cmpuint(loads[0].amount, ==, 64);
+    g_assert_cmpuint(loads[4].amount, ==, 96);
+    g_assert_cmpint(load_spec_parse("sqlite", loads, 5, error,
+                                    sizeof(error)), ==, -1);
+    g_assert_nonnull(strstr(error, "expected sqlite:MB"));
+}
+
 static void test_refusals_name_the_value(void)
 {
     static const struct {
@@ -81,6 +101,8 @@ static void test_refusals_name_the_value(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/load-spec/programs-take-an-amount-and-no-memory",
+                    test_programs_take_an_amount_and_no_memory);
     g_test_add_func("/load-spec/every-kind", test_every_kind);
     g_test_add_func("/load-spec/refusals-name-the-value",
                     test_refusals_name_the_value);

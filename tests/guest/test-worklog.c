@@ -50,6 +50,39 @@ static void test_whole_lines(void)
     g_assert_null(worklog_error(log));
 }
 
+static void test_latencies_are_read_or_the_line_is_none(void)
+{
+    g_autoptr(Worklog) log = worklog_new();
+    const WorklogReport *last;
+
+    feed(log, 0, READY WORK_0);
+    g_assert_false(worklog_last(log)->has_late);
+    g_assert_cmpuint(feed(log, 0, "work t_ms=2700 n=4 u=1/2 gap_us=1/2 "
+                          "bad=0 late=3:7+21:1/-/-/-/40:2 sum=9be6\n"), ==, 1);
+    last = worklog_last(log);
+    g_assert_true(last->has_late);
+    g_assert_cmpuint(last->late[0][3], ==, 7);
+    g_assert_cmpuint(last->late[0][21], ==, 1);
+    g_assert_cmpuint(last->late[1][3], ==, 0);
+    g_assert_cmpuint(last->late[WORKLOG_PROGRAM_HISTOGRAM][40], ==, 2);
+    /* A histogram too few, a bucket that is none */
+    g_assert_cmpuint(feed(log, 0, "work t_ms=2800 n=5 u=1/2 gap_us=1/2 "
+                          "bad=0 late=3:7/-/-/- sum=8cee\n"), ==, 0);
+    g_assert_cmpuint(feed(log, 0, "work t_ms=2900 n=6 u=1/2 gap_us=1/2 "
+                          "bad=0 late=62:7/-/-/-/- sum=0582\n"), ==, 0);
+    g_assert_cmpuint(worklog_garbage_lines(log), ==, 2);
+}
+
+static void test_each_value_has_its_bucket(void)
+{
+    g_assert_cmpuint(latency_bucket(0), ==, 0);
+    for (unsigned i = 1; i < LATENCY_BUCKETS; i++) {
+        g_assert_cmpuint(latency_bucket(latency_bucket_ns(i)), ==, i);
+        g_assert_cmpuint(latency_bucket(latency_bucket_ns(i) - 1), ==, i - 1);
+    }
+    g_assert_cmpuint(latency_bucket(UINT64_MAX), ==, LATENCY_BUCKETS - 1);
+}
+
 static void test_byte_by_byte(void)
 {
     static const char text[] = READY WORK_0 WORK_1 WORK_2;
@@ -201,6 +234,10 @@ static void test_spans(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/worklog/latencies-are-read-or-the-line-is-none",
+                    test_latencies_are_read_or_the_line_is_none);
+    g_test_add_func("/worklog/each-value-has-its-bucket",
+                    test_each_value_has_its_bucket);
     g_test_add_func("/worklog/whole-lines", test_whole_lines);
     g_test_add_func("/worklog/byte-by-byte", test_byte_by_byte);
     g_test_add_func("/worklog/torn-line-is-no-report",

@@ -119,6 +119,50 @@ static unsigned take_list(const char **at, const char *name, guint64 *values)
     return 0;
 }
 
+/* "BUCKET:COUNT+BUCKET:COUNT", "-" for none */
+static gboolean take_histogram(const char *text, guint32 *counts)
+{
+    g_auto(GStrv) pairs = g_strsplit(text, "+", -1);
+
+    if (g_str_equal(text, "-")) {
+        return TRUE;
+    }
+    for (char **pair = pairs; *pair; pair++) {
+        char *colon;
+        guint64 bucket = g_ascii_strtoull(*pair, &colon, 10);
+
+        if (colon == *pair || *colon != ':' || bucket >= LATENCY_BUCKETS) {
+            return FALSE;
+        }
+        counts[bucket] = g_ascii_strtoull(colon + 1, NULL, 10);
+    }
+    return pairs[0] != NULL;
+}
+
+/* What may stand at the end: nothing, or " late=HISTOGRAM/HISTOGRAM/..." */
+static gboolean take_late(const char *at, WorklogReport *report)
+{
+    g_auto(GStrv) all = NULL;
+
+    if (!*at) {
+        return TRUE;
+    }
+    if (!g_str_has_prefix(at, "late=")) {
+        return FALSE;
+    }
+    all = g_strsplit(at + strlen("late="), "/", -1);
+    if (g_strv_length(all) != WORKLOG_HISTOGRAMS) {
+        return FALSE;
+    }
+    for (unsigned i = 0; i < WORKLOG_HISTOGRAMS; i++) {
+        if (!take_histogram(all[i], report->late[i])) {
+            return FALSE;
+        }
+    }
+    report->has_late = TRUE;
+    return TRUE;
+}
+
 static gboolean parse_report(const char *at, WorklogReport *report)
 {
     unsigned nr_gaps;
@@ -130,7 +174,8 @@ static gboolean parse_report(const char *at, WorklogReport *report)
     report->nr_vcpus = take_list(&at, "u", report->units);
     nr_gaps = take_list(&at, "gap_us", report->gap_us);
     return report->nr_vcpus && report->nr_vcpus == nr_gaps &&
-           take_number(&at, "bad", &report->bad_pages) && !*at;
+           take_number(&at, "bad", &report->bad_pages) &&
+           take_late(at, report);
 }
 
 /* Returns whether the line is one of the guest's. */

@@ -17,8 +17,13 @@
 
 #include <glib.h>
 
+#include "latency-buckets.h"
+
 #define WORKLOG_MAX_VCPUS 64
 #define WORKLOG_MAX_PORTS 8
+/* Of the first four vCPUs, and of a program; see latency.h */
+#define WORKLOG_HISTOGRAMS 5
+#define WORKLOG_PROGRAM_HISTOGRAM 4
 
 /* One report; ten a second of guest time. */
 typedef struct WorklogReport {
@@ -30,6 +35,8 @@ typedef struct WorklogReport {
     guint64 units[WORKLOG_MAX_VCPUS];   /* of work, since ready */
     guint64 gap_us[WORKLOG_MAX_VCPUS];  /* longest silence since last report */
     guint64 bad_pages;          /* lost or mixed up, of all verify loads */
+    gboolean has_late;          /* the guest takes latencies */
+    guint32 late[WORKLOG_HISTOGRAMS][LATENCY_BUCKETS];  /* since boot */
 } WorklogReport;
 
 typedef struct Worklog Worklog;

@@ -62,6 +62,11 @@ static char *guest_file(const char *configured, const char *name)
                                          "guest", name, NULL);
 }
 
+static const char *initrd_name(const VmConfig *config)
+{
+    return config->programs ? "initramfs-programs.img" : "initramfs.gz";
+}
+
 /*
  * A QEMU run from its build directory may not know where the distribution
  * keeps the firmware.  One that finds its own is left alone: with other
@@ -109,9 +114,10 @@ GStrv vm_build_argv(const VmConfig *config, const char *dir)
     add(argv, "-m", g_strdup_printf("%u", config->mem_mib));
     add(argv, "-smp", g_strdup_printf("%u", config->smp));
     add(argv, "-kernel", guest_file(config->kernel, "vmlinuz"));
-    add(argv, "-initrd", guest_file(config->initrd, "initramfs.gz"));
+    add(argv, "-initrd", guest_file(config->initrd, initrd_name(config)));
     add(argv, "-append",
-        g_strdup_printf(GUEST_KERNEL_ARGUMENTS " load=%s", config->load));
+        g_strdup_printf(GUEST_KERNEL_ARGUMENTS " load=%s%s", config->load,
+                        config->clocks ? " clocks=1" : ""));
     /* A guest that panics ends its QEMU, and is seen to */
     add(argv, "-no-reboot", NULL);
     add(argv, "-chardev",
@@ -142,8 +148,9 @@ static gboolean check_guest(const char *configured, const char *name,
         return TRUE;
     }
     g_set_error(errp, G_FILE_ERROR, g_file_error_from_errno(errno),
-                "cannot read %s: %s; scripts/guest makes it", path,
-                g_strerror(errno));
+                "cannot read %s: %s; scripts/guest%s makes it", path,
+                g_strerror(errno),
+                g_str_has_suffix(name, ".img") ? "-programs" : "");
     return FALSE;
 }
 
@@ -280,7 +287,7 @@ Vm *vm_start(const VmConfig *config, GError **errp)
     vm->opaque = config->opaque;
     vm->stop_console = g_cancellable_new();
     if (!check_guest(config->kernel, "vmlinuz", errp) ||
-        !check_guest(config->initrd, "initramfs.gz", errp) ||
+        !check_guest(config->initrd, initrd_name(config), errp) ||
         !make_dir(vm, errp) || !listen_console(vm, errp) ||
         !spawn(vm, config, errp)) {
         return NULL;

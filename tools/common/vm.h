@@ -34,6 +34,8 @@ typedef struct VmConfig {
     const char *kernel;         /* NULL: vmlinuz and ... */
     const char *initrd;         /* ... initramfs.gz of scripts/guest */
     const char *load;           /* what the guest does; see tests/guest */
+    gboolean programs;          /* with the initramfs that has programs */
+    gboolean clocks;            /* the guest takes its timers' latency */
     unsigned mem_mib;
     unsigned smp;
     gboolean incoming;          /* wait for a migration, do not boot */

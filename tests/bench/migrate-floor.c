@@ -1,0 +1,81 @@
+/*
+ * What stopping the guest would take: F and C of migrate.h, measured
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ */
+
+#include "migrate-pair.h"
+
+/* Between looks for the end of the bulk pass */
+#define FLOOR_POLL_MS 20
+
+/* A bulk pass slower than a tenth of the link says that something is wrong */
+#define FLOOR_SLACK 10
+
+/* The reply of query-migrate right after the bulk pass; see migrate.h */
+static JsonObject *wait_bulk_pass(MigratePair *pair, unsigned limit_s,
+                                  GError **errp)
+{
+    gint64 deadline_us = g_get_monotonic_time() + limit_s * G_USEC_PER_SEC;
+
+    while (g_get_monotonic_time() < deadline_us) {
+        JsonObject *info = qmp_query(vm_qmp(pair->source), "query-migrate",
+                                     errp);
+
+        if (!info || migrate_info_int(info, "ram", "dirty-sync-count") >= 2) {
+            return info;
+        }
+        if (migrate_has_ended(migrate_info_status(info))) {
+            g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
+                        "the reference migration ended as '%s' in its bulk "
+                        "pass", migrate_info_status(info));
+            json_object_unref(info);
+            return NULL;
+        }
+        json_object_unref(info);
+        migrate_sleep_ms(FLOOR_POLL_MS);
+    }
+    g_set_error(errp, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
+                "no end of the bulk pass within %u s", limit_s);
+    return NULL;
+}
+
+gboolean migrate_measure_floor(const MigrateSpec *spec, MigrateFloor *floor,
+                               GError **errp)
+{
+    double bandwidth = spec->bandwidth_bytes_per_s;
+    MigrateSpec reference = *spec;
+    unsigned limit_s = 10 + FLOOR_SLACK * spec->mem_mib * 1048576.0 /
+                            bandwidth;
+    MigratePair pair = { 0 };
+    JsonObject *info = NULL;
+    gboolean found = FALSE;
+    gint64 start_us;
+
+    reference.policy = NULL;
+    reference.settings = NULL;
+    reference.no_auto_converge = TRUE;
+    reference.downtime_limit_ms = 1;
+    if (migrate_pair_start(&pair, &reference, errp) &&
+        migrate_pair_configure(&pair, &reference, errp)) {
+        migrate_sleep_ms(migrate_settle_ms(spec));
+        start_us = g_get_monotonic_time();
+        if (migrate_pair_go(&pair, errp)) {
+            info = wait_bulk_pass(&pair, limit_s, errp);
+        }
+    }
+    if (info) {
+        floor->bulk_pass_s = (g_get_monotonic_time() - start_us) / 1e6;
+        floor->dirty_bytes = migrate_info_int(info, "ram", "remaining");
+        floor->nonzero_bytes = migrate_info_int(info, "ram", "normal") *
+                               migrate_info_int(info, "ram", "page-size");
+        floor->f_s = floor->bulk_pass_s + floor->dirty_bytes / bandwidth;
+        floor->c_s = floor->nonzero_bytes / bandwidth;
+        json_object_unref(info);
+        found = TRUE;
+    }
+    migrate_pair_clear(&pair);
+    return found;
+}

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The Converge developers
+#
+# From single runs (runs.jsonl of bench-suite) to a summary for each workload
+# and variant. A migration that was called off or failed has no total time,
+# only a lower bound: it sorts above all that completed, and a median that
+# falls on one is itself a lower bound, marked so.
+
+import json
+import statistics
+
+FORMAT = 2
+ORDER = ["stock", "step", "predictive", "dirty-limit", "auto"]
+
+# Up to this a vCPU that does not write may lose, in percent of its work
+READER_LIMIT_PCT = 3.0
+
+
+def load_runs(paths):
+    """All runs of some files, the hosts they name, and what names mean."""
+    runs, hosts, described = [], [], {}
+    for path in paths:
+        host = None
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                item = json.loads(line)
+                if "host" in item:
+                    host = item["host"]
+                    hosts.append(host)
+                elif "describes" in item:
+                    described[item["describes"]] = item
+                else:
+                    item["order"] = len(runs)
+                    runs.append(item)
+    return runs, hosts, described
+
+
+def variant_of(run):
+    return run["policy"] or run["label"]
+
+
+def spread(values):
+    if not values:
+        return None
+    return {"median": statistics.median(values), "min": min(values),
+            "max": max(values)}
+
+
+def total_of(runs):
+    """Times of all runs: median, least, most; which of them are bounds."""
+    cut = [r for r in runs if r["outcome"] != "completed"]
+    done = sorted(r["total_ms"] / 1e3 for r in runs
+                  if r["outcome"] == "completed")
+    bounds = [float(r["cap_s"]) for r in cut]
+    values = done + sorted(bounds)
+    return {
+        "median": statistics.median(values),
+        "min": values[0], "max": values[-1],
+        # The middle one, or the upper of the two, has no end
+        "bound": len(done) <= len(values) // 2,
+    }
+
+
+def readers_of(run):
+    """vCPUs that do not write: what they lose, they lose to others."""
+    kinds = [item.split(":")[0] for item in run["load"].split(",")]
+    return [i for i, kind in enumerate(kinds)
+            if kind in ("compute", "read", "syscall")]
+
+
+def of_vcpus(runs, field):
+    count = min(len(r["guest_vcpus"]) for r in runs)
+    return [statistics.median(r["guest_vcpus"][i][field] for r in runs)
+            for i in range(count)]
+
+
+def latencies_of(runs):
+    """Medians over runs of each histogram's quantiles, in milliseconds."""
+    found = {}
+    for run in runs:
+        for late in run.get("guest_latencies", []):
+            found.setdefault(str(late["of"]), []).append(late)
+    fields = ("p50_us", "p99_us", "max_us", "before_p50_us", "before_p99_us")
+    return {of: {f.replace("_us", "_ms"):
+                 statistics.median(late[f] for late in all_of) / 1e3
+                 for f in fields}
+            for of, all_of in sorted(found.items())}
+
+
+def summarise_variant(runs, f_s):
+    total = total_of(runs)
+    done = [r for r in runs if r["outcome"] == "completed"]
+    downs = [r["downtime_ms"] for r in done if r["downtime_ms"] is not None]
+    limit = runs[0]["downtime_limit_ms"]
+    readers = readers_of(runs[0])
+    lost_pct = [100 - share for share in of_vcpus(runs, "work_share_pct")]
+    lost_s = of_vcpus(runs, "lost_s")
+    return {
+        "runs": len(runs), "completed": len(done),
+        "failed": sum(r["outcome"] == "failed" for r in runs),
+        "total_s": total,
+        "of_f": total["median"] / f_s,
+        "downtime_ms": spread(downs), "downtime_limit_ms": limit,
+        "downtime_within": sum(d <= limit for d in downs),
+        "sent_mb": statistics.median(r["sent_bytes"] for r in runs) / 1e6,
+        "max_throttle_pct": max(r["max_throttle_pct"] for r in runs),
+        "lost_s": lost_s, "lost_pct": lost_pct,
+        "reader_lost_pct": max((lost_pct[i] for i in readers
+                                if i < len(lost_pct)), default=None),
+        "silence_ms": max(r["max_silence_ms"] for r in runs),
+        "bad_pages": max(r["bad_pages"] for r in runs),
+        "host_wait_pct": max(r["host_wait_pct"] for r in runs),
+        "latency": latencies_of(runs),
+    }
+
+
+def summarise_workload(name, runs, described):
+    first = runs[0]
+    floors = [r["floor"] for r in runs if "floor" in r]
+    f_s = statistics.median(f["f_s"] for f in floors)
+    by_variant = {}
+    for run in runs:
+        by_variant.setdefault(variant_of(run), []).append(run)
+    variants = {v: summarise_variant(by_variant[v], f_s)
+                for v in sorted(by_variant, key=order_of)}
+    return {
+        "name": name, "group": described.get(name, {}).get("group", ""),
+        "what": described.get(name, {}).get("what", first["load"]),
+        "load": first["load"], "mem_mib": first["mem_mib"],
+        "vcpus": first["vcpus"], "pinned": first.get("pinned", False),
+        "bandwidth_mb_per_s": first["bandwidth_bytes_per_s"] / 1e6,
+        "f_s": f_s, "c_s": statistics.median(f["c_s"] for f in floors),
+        "variants": variants,
+    }
+
+
+def order_of(variant):
+    return ORDER.index(variant) if variant in ORDER else len(ORDER)
+
+
+def speedups(workloads, variant):
+    """How many times faster than stock, where stock took more than 2 F."""
+    found = []
+    for w in workloads:
+        stock, ours = w["variants"].get("stock"), w["variants"].get(variant)
+        if stock and ours and stock["of_f"] > 2:
+            found.append({
+                "workload": w["name"],
+                "factor": stock["total_s"]["median"] /
+                          ours["total_s"]["median"],
+                "bound": stock["total_s"]["bound"] and
+                         not ours["total_s"]["bound"],
+            })
+    return found
+
+
+def slowest(workloads, variant):
+    """The workload on which stock comes out best, as ours / stock."""
+    ratios = [(w["variants"][variant]["total_s"]["median"] /
+               w["variants"]["stock"]["total_s"]["median"], w["name"])
+              for w in workloads
+              if variant in w["variants"] and "stock" in w["variants"]]
+    return max(ratios) if ratios else None
+
+
+def judge(workloads, variant, errors):
+    """What was claimed for a policy of ours against what was measured."""
+    mine = [w["variants"][variant] for w in workloads
+            if variant in w["variants"]]
+    faster = speedups(workloads, variant)
+    worst = slowest(workloads, variant)
+    readers = [v["reader_lost_pct"] for v in mine
+               if v["reader_lost_pct"] is not None]
+    return {
+        "speedup_median": statistics.median(f["factor"] for f in faster)
+        if faster else None,
+        "speedup_is_bound": any(f["bound"] for f in faster),
+        "speedup_of": len(faster),
+        "worst_ratio": worst[0] if worst else None,
+        "worst_workload": worst[1] if worst else None,
+        "runs": sum(v["runs"] for v in mine),
+        "completed": sum(v["completed"] for v in mine),
+        "within_downtime": sum(v["downtime_within"] for v in mine),
+        "reader_lost_pct_worst": max(readers) if readers else None,
+        "prediction_p90_pct": errors,
+    }
+
+
+def summarise(paths):
+    import prediction
+
+    runs, hosts, described = load_runs(paths)
+    by_workload = {}
+    for run in runs:
+        by_workload.setdefault(run["workload"], []).append(run)
+    workloads = [summarise_workload(name, of, described)
+                 for name, of in by_workload.items()]
+    forecasts = prediction.summarise(runs)
+    policies = sorted({variant_of(r) for r in runs} - {"stock"},
+                      key=order_of)
+    return {
+        "format": FORMAT, "hosts": hosts,
+        "first_date": hosts[0]["date"] if hosts else None,
+        "workloads": workloads,
+        "prediction": forecasts,
+        "claims": {p: judge(workloads, p, forecasts.get(p, {})
+                            .get("settled", {}).get("p90_pct"))
+                   for p in policies},
+    }

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The Converge developers
+#
+# The summary as plain text, and as the rows that README shows.
+
+BEGIN = "<!-- benchmark rows: scripts/bench-docs writes them -->"
+END = "<!-- end of benchmark rows -->"
+HEADLINE = ["paced", "flat-out"]
+README_VARIANTS = ["dirty-limit", "predictive", "stock"]
+
+
+def seconds(total):
+    return ("> " if total["bound"] else "") + f'{total["median"]:.1f}'
+
+
+def ratio(variant):
+    return ("> " if variant["total_s"]["bound"] else "") + \
+        f'{variant["of_f"]:.2f}'
+
+
+def slashed(values, form="{:.1f}"):
+    return "/".join(form.format(v) for v in values)
+
+
+def latency(variant, of, field):
+    found = variant["latency"].get(of)
+    return f"{found[field]:.1f}" if found else "-"
+
+
+def reader_of(workload):
+    """The last vCPU that has a clock and does not write, as a string."""
+    kinds = [item.split(":")[0] for item in workload["load"].split(",")]
+    calm = [i for i, kind in enumerate(kinds[:4])
+            if kind in ("compute", "read", "syscall")]
+    return str(calm[-1]) if calm else "0"
+
+
+def host_lines(summary):
+    told = []
+    for host in summary["hosts"]:
+        line = (f'{host["cpu"]}, {host["cpus"]} CPUs, '
+                f'{host["memory_mib"] // 1024} GiB; {host["system"]}, Linux '
+                f'{host["kernel"]}; {host["accel"].upper()}; '
+                f'ours: {host["ours"]}; stock: {host["stock"]}')
+        if line not in told:
+            told.append(line)
+    return told
+
+
+def table(summary):
+    lines = host_lines(summary)
+    lines.append("")
+    head = (f'{"workload":<16} {"qemu":<12} {"done":>5} {"total s":>8} '
+            f'{"min-max":>11} {"x F":>7} {"down ms":>8} {"limit":>5} '
+            f'{"sent MB":>8} {"lost s, each vCPU":>18} {"p50 ms":>7} '
+            f'{"p99 ms":>7}')
+    lines.append(head)
+    for w in summary["workloads"]:
+        for name, v in w["variants"].items():
+            down = f'{v["downtime_ms"]["median"]:.0f}' \
+                if v["downtime_ms"] else "-"
+            total = v["total_s"]
+            extent = f'{total["min"]:.1f}-{total["max"]:.1f}'
+            done = f'{v["completed"]}/{v["runs"]}'
+            of = reader_of(w)
+            lines.append(
+                f'{w["name"]:<16} {name:<12} {done:>5} '
+                f'{seconds(total):>8} {extent:>11} {ratio(v):>7} {down:>8} '
+                f'{v["downtime_limit_ms"]:>5} {v["sent_mb"]:>8.0f} '
+                f'{slashed(v["lost_s"]):>18} {latency(v, of, "p50_ms"):>7} '
+                f'{latency(v, of, "p99_ms"):>7}')
+    lines += ["", "Medians. '>': called off, or failed, before its end: a "
+              "lower bound.", "p50, p99: lateness of timers on the last vCPU "
+              "that does not write."]
+    lines += claims(summary)
+    return "\n".join(lines) + "\n"
+
+
+def claims(summary):
+    lines = [""]
+    for policy, c in summary["claims"].items():
+        if c["speedup_median"]:
+            mark = "at least " if c["speedup_is_bound"] else ""
+            lines.append(
+                f'{policy}: {mark}{c["speedup_median"]:.1f} times faster in '
+                f'the median of the {c["speedup_of"]} workloads where stock '
+                f'takes more than 2 F')
+        if c["worst_ratio"]:
+            lines.append(f'{policy}: {c["worst_ratio"]:.2f} of stock\'s time '
+                         f'in its worst workload, {c["worst_workload"]}')
+        lines.append(f'{policy}: {c["completed"]} of {c["runs"]} runs '
+                     f'completed, {c["within_downtime"]} within the downtime '
+                     f'limit')
+        if c["reader_lost_pct_worst"] is not None:
+            lines.append(f'{policy}: vCPUs that do not write lose at most '
+                         f'{c["reader_lost_pct_worst"]:.1f} % of their work')
+        for moment, f in summary["prediction"].get(policy, {}).items():
+            lines.append(f'{policy}: forecast, {moment}: off by '
+                         f'{f["p50_pct"]:.0f} % (p50), {f["p90_pct"]:.0f} % '
+                         f'(p90) of the time that remained, '
+                         f'{f["runs"]} runs')
+    return lines
+
+
+def readme_row(workload, name, first):
+    v = workload["variants"][name]
+    guest = f'{workload["what"]}, F = {workload["f_s"]:.1f} s' if first else ""
+    who = "stock" if name == "stock" else f"ours, `{name}`"
+    cut = "not done after " if v["total_s"]["bound"] else ""
+    of_f = f'> {v["of_f"]:.1f}' if cut else f'{v["of_f"]:.2f}'
+    down = f'{v["downtime_ms"]["median"]:.0f} ms' if v["downtime_ms"] else "-"
+    lost = " / ".join(f"{max(s, 0):.1f} s" for s in v["lost_s"])
+    return (f'| {guest} | {who} | {cut}{v["total_s"]["median"]:.1f} s | '
+            f'{of_f} | {lost} | {down} |')
+
+
+def readme_rows(summary):
+    """What stands between the two marks in README.md, marks included."""
+    by_name = {w["name"]: w for w in summary["workloads"]}
+    runs = max(v["runs"] for w in by_name.values()
+               for v in w["variants"].values())
+    lines = [BEGIN,
+             f"Medians of {runs} runs each, {summary['first_date']}, on "
+             f"{summary['hosts'][0]['cpu']} with "
+             f"{summary['hosts'][0]['cpus']} CPUs:", "",
+             "| guest | QEMU | total | of F | work lost, writer / reader | "
+             "downtime |", "|---|---|---|---|---|---|"]
+    for name in HEADLINE:
+        workload = by_name[name]
+        shown = [v for v in README_VARIANTS if v in workload["variants"]]
+        for i, variant in enumerate(shown):
+            lines.append(readme_row(workload, variant, i == 0))
+    lines.append(END)
+    return "\n".join(lines)
+
+
+def replace_rows(readme, rows):
+    """README's text with the new rows; None if it has no marks for them."""
+    begin, end = readme.find(BEGIN), readme.find(END)
+    if begin < 0 or end < begin:
+        return None
+    return readme[:begin] + rows + readme[end + len(END):]
