@@ -8,8 +8,10 @@
 
 #include "guest-work.h"
 #include "paired.h"
+#include "pin.h"
 #include "progress.h"
 #include "report.h"
+#include "workloads.h"
 
 #include <string.h>
 
@@ -122,6 +124,56 @@ static void test_silence_after_the_switch_over_counts(void)
     guest_work_account(work, 8000 * MS, 10000 * MS, 12000 * MS, 12000 * MS,
                        vcpus);
     g_assert_cmpfloat_with_epsilon(vcpus[0].silence_ms, 0.03, 0.001);
+}
+
+/* Timers were late 8 to 11 us before, and 1 s after (host: 10 s) */
+static void test_latency_is_that_of_the_migration(void)
+{
+    g_autoptr(GuestWork) work = guest_work_new();
+    GuestWorkLatency late[GUEST_WORK_LATENCIES];
+
+    next_number = 0;
+    for (unsigned t_ms = 1000; t_ms <= 5000; t_ms += 100) {
+        unsigned slow = t_ms > 3000 ? t_ms - 3000 : 0;
+        g_autofree char *line = g_strdup_printf(
+            "work t_ms=%u n=%u u=1/1 gap_us=1/1 bad=0 "
+            "late=7:%u+41:%u/-/-/-/-", t_ms, next_number++, t_ms - slow,
+            slow);
+
+        say(work, "source", (7000 + t_ms) * MS, line);
+    }
+    guest_work_latency(work, 8000 * MS, 10000 * MS, 12000 * MS, late);
+    g_assert_cmpuint(late[0].count, ==, 2000);
+    g_assert_cmpfloat(late[0].before_p99_us, >=, 8);
+    g_assert_cmpfloat(late[0].before_p99_us, <=, 11.4);
+    g_assert_cmpfloat(late[0].p50_us, >=, 1e6);
+    g_assert_cmpfloat(late[0].p50_us, <=, 1.5e6);
+    g_assert_cmpuint(late[1].count, ==, 0);
+    g_assert_cmpuint(late[GUEST_WORK_PROGRAM_LATENCY].count, ==, 0);
+}
+
+static void test_readers_are_items_that_do_not_write(void)
+{
+    g_assert_cmpuint(pin_readers("write:1:1,compute,read:4,syscall"), ==, 14);
+    g_assert_cmpuint(pin_readers("redis:64,redis-load,compute"), ==, 4);
+    g_assert_cmpuint(pin_readers("write:1:1"), ==, 0);
+}
+
+static void test_workloads_are_chosen_by_name_or_group(void)
+{
+    g_autoptr(GError) error = NULL;
+    unsigned chosen = 0;
+
+    for (unsigned i = 0; i < bench_nr_workloads; i++) {
+        g_assert_true(bench_workload_chosen(&bench_workloads[i], NULL));
+        chosen += bench_workload_chosen(&bench_workloads[i],
+                                        "reference,half");
+    }
+    g_assert_cmpuint(chosen, ==, 3);
+    g_assert_true(bench_check_names(NULL, &error));
+    g_assert_true(bench_check_names("ladder,paced", &error));
+    g_assert_false(bench_check_names("paced,ladders", &error));
+    g_assert_nonnull(strstr(error->message, "'ladders'"));
 }
 
 static void test_no_reports_are_no_account(void)
@@ -287,6 +339,12 @@ int main(int argc, char **argv)
                     test_work_is_counted_span_by_span);
     g_test_add_func("/bench/silence-after-the-switch-over-counts",
                     test_silence_after_the_switch_over_counts);
+    g_test_add_func("/bench/latency-is-that-of-the-migration",
+                    test_latency_is_that_of_the_migration);
+    g_test_add_func("/bench/readers-are-items-that-do-not-write",
+                    test_readers_are_items_that_do_not_write);
+    g_test_add_func("/bench/workloads-are-chosen-by-name-or-group",
+                    test_workloads_are_chosen_by_name_or_group);
     g_test_add_func("/bench/no-reports-are-no-account",
                     test_no_reports_are_no_account);
     g_test_add_func("/bench/a-guest-that-gives-up-is-not-waited-for",

@@ -59,13 +59,13 @@ const Workload bench_workloads[] = {
     LADDER("192", 192, 320),
 
     { "redis", "program", "redis-server under redis-benchmark's SETs",
-      "redis:64,redis-load,compute", 512, 3, 64, WORKLOAD_PROGRAMS },
+      "redis:64,redis-load,compute", 512, 3, 32, WORKLOAD_PROGRAMS },
     { "sqlite", "program", "sqlite3, inserts in transactions",
-      "sqlite:32,compute", 512, 2, 64, WORKLOAD_PROGRAMS },
+      "sqlite:32,compute", 512, 2, 32, WORKLOAD_PROGRAMS },
     { "compile", "program", "two compilers, file after file",
-      "compile:200,compile:200,compute", 512, 3, 64, WORKLOAD_PROGRAMS },
+      "compile:200,compile:200,compute", 512, 3, 32, WORKLOAD_PROGRAMS },
     { "stress", "program", "stress-ng --vm 1 --vm-bytes 96M",
-      "stress:96,compute", 512, 2, 64, WORKLOAD_PROGRAMS },
+      "stress:96,compute", 512, 2, 32, WORKLOAD_PROGRAMS },
 };
 
 const unsigned bench_nr_workloads = G_N_ELEMENTS(bench_workloads);

@@ -69,6 +69,12 @@ def cards(summary):
         told.append(card(f'{c["within_downtime"]} of {c["runs"]}',
                          f'<i>{policy}</i>: completed, with a downtime '
                          f'within the limit'))
+    if summary["stock_lost_guests"]:
+        told.append(card(f'{summary["stock_lost_guests"]} of '
+                         f'{summary["stock_runs"]}',
+                         'stock: QEMU said &ldquo;completed&rdquo;, and the '
+                         'guest was dead at its destination. Such a run '
+                         'keeps the time that QEMU told'))
     return '<div class="cards">' + "".join(told) + "</div>"
 
 

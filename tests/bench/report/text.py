@@ -78,6 +78,11 @@ def table(summary):
 
 def claims(summary):
     lines = [""]
+    if summary["stock_lost_guests"]:
+        lines.append(f'stock: in {summary["stock_lost_guests"]} of '
+                     f'{summary["stock_runs"]} runs QEMU said "completed" '
+                     f'and the guest was dead at its destination; such a run '
+                     f'has the time that QEMU told, and is not "done"')
     for policy, c in summary["claims"].items():
         if c["speedup_median"]:
             mark = "at least " if c["speedup_is_bound"] else ""
