@@ -19,9 +19,13 @@
 #define MAX_CURVE_CELLS 60
 #define VCPU_BAR_CELLS 16
 #define MAX_REASON_LINES 3
+#define MAX_NOTICE_LINES 3
+
+/* A shorter bar goes on a line of its own */
+#define LEAST_BAR_CELLS 8
 
 /* Below this the block has no room for bars beside figures */
-#define NARROW_COLUMNS 40
+#define NARROW_COLUMNS 34
 
 static Ink state_ink(const Look *look)
 {
@@ -70,12 +74,16 @@ static void put_progress(Canvas *canvas, const Look *look,
     const char *phase = look_phase(look);
     int figures = strlen(" 100 %  ") + strlen(phase) + 2 + strlen(when);
     int cells = MIN(canvas_room(canvas) - figures, MAX_BAR_CELLS);
+    gboolean beside = cells >= LEAST_BAR_CELLS;
 
-    if (cells >= 8) {
-        canvas_bar(canvas, state_ink(look), cells,
-                   track->progress_pct / 100.0);
+    if (!beside) {
+        cells = MIN(canvas_room(canvas), MAX_BAR_CELLS);
     }
-    canvas_put(canvas, INK_BOLD, "%s%3d %%", cells >= 8 ? " " : "",
+    canvas_bar(canvas, state_ink(look), cells, track->progress_pct / 100.0);
+    if (!beside) {
+        canvas_end_line(canvas);
+    }
+    canvas_put(canvas, INK_BOLD, beside ? " %3d %%" : "%d %%",
                track->progress_pct);
     canvas_put(canvas, state_ink(look), "  %s", phase);
     canvas_put(canvas, INK_PLAIN, "  %s", when);
@@ -250,7 +258,8 @@ static void put_vcpus(Canvas *canvas, const GArray *vcpus, int max_lines)
 void display_block(Canvas *canvas, const DisplayText *text,
                    const Look *look, const Track *track)
 {
-    int reserve = MAX_REASON_LINES + (text->notice ? 2 : 0);
+    int reserve = MAX_REASON_LINES +
+                  (text->notice ? MAX_NOTICE_LINES : 0);
 
     put_head(canvas, text, look);
     put_progress(canvas, look, track);
@@ -267,7 +276,7 @@ void display_block(Canvas *canvas, const DisplayText *text,
         canvas_wrap(canvas, INK_DIM, reason, MAX_REASON_LINES);
     }
     if (text->notice) {
-        canvas_wrap(canvas, INK_BOLD, text->notice, 2);
+        canvas_wrap(canvas, INK_BOLD, text->notice, MAX_NOTICE_LINES);
     }
 }
 
@@ -325,8 +334,8 @@ static void tell_completed(GString *text, const Look *look,
                                format_bytes(figure, look->sent_bytes));
     }
     if (look->passes > 0) {
-        g_string_append_printf(text, " in %" G_GINT64_FORMAT " passes",
-                               look->passes);
+        g_string_append_printf(text, " in %" G_GINT64_FORMAT " pass%s",
+                               look->passes, look->passes == 1 ? "" : "es");
     }
     if (track->max_throttle_pct > 0) {
         g_string_append_printf(text, ", vCPUs slowed by at most %d %%",

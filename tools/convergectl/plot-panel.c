@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-/* A band too narrow for its label is known by its colour */
+/* About the width of a letter in the name of a band */
 #define LABEL_CHAR_PX 6
 
 typedef struct BandColor {
@@ -42,41 +42,69 @@ static const char *band_color(const char *phase)
     return "#f2f2f2";
 }
 
-static void put_band(GString *script, const PlotScales *scales,
-                     const char *phase, double from_s, double to_s,
-                     int *object, gboolean first)
+static double width_px(const PlotScales *scales, double seconds)
 {
-    double width_px = (to_s - from_s) / (scales->seconds * 1.02) *
-                      (scales->column_px - PLOT_LEFT_PX - PLOT_RIGHT_PX);
-
-    g_string_append_printf(script, "set object %d rectangle from %.3f, graph "
-        "0 to %.3f, graph %s noclip behind fillcolor rgb '%s' fillstyle solid "
-        "1 noborder\n", ++*object, from_s, to_s, first ? "1.11" : "1",
-        band_color(phase));
-    if (first && width_px > strlen(phase) * LABEL_CHAR_PX + 6) {
-        g_string_append_printf(script, "set label %d '%s' at %.3f, graph "
-            "1.055 center front font ',10' textcolor rgb '#444444'\n",
-            *object, phase, (from_s + to_s) / 2);
-    }
+    return seconds / (scales->seconds * 1.02) *
+           (scales->column_px - PLOT_LEFT_PX - PLOT_RIGHT_PX);
 }
 
-/* The last look's phase is the end, and no run of its own */
+static gboolean has_room(const PlotScales *scales, const char *text,
+                         double seconds)
+{
+    return width_px(scales, seconds) > strlen(text) * LABEL_CHAR_PX + 6;
+}
+
+static void put_label(GString *script, const char *text, int tag, double at_s,
+                      const char *where)
+{
+    g_string_append_printf(script, "set label %d '%s' at %.3f, graph 1.055 %s "
+        "front font ',10' textcolor rgb '#444444'\n", tag, text, at_s, where);
+}
+
+static void put_band(GString *script, const char *phase, int tag,
+                     double from_s, double to_s, gboolean first)
+{
+    g_string_append_printf(script, "set object %d rectangle from %.3f, graph "
+        "0 to %.3f, graph %s noclip behind fillcolor rgb '%s' fillstyle solid "
+        "1 noborder\n", tag, from_s, to_s, first ? "1.11" : "1",
+        band_color(phase));
+}
+
+/*
+ * The last look's phase is the end, and no run of its own.  Bands that are
+ * too narrow for their names are named to the right of them all.
+ */
 void plot_bands(GString *script, const PlotScales *scales,
                 const PlotColumn *column, gboolean first)
 {
-    guint from = 0;
-    int object = 100;
+    g_autoptr(GString) unnamed = g_string_new("");
+    double from_s = plot_look(column, 0)->at_ms / 1e3;
+    const char *phase = look_phase(plot_look(column, 0));
+    int tag = 100;
 
     for (guint i = 1; i < column->looks->len; i++) {
-        const Look *start = plot_look(column, from);
+        const Look *look = plot_look(column, i);
+        double at_s = look->at_ms / 1e3;
 
-        if (i == column->looks->len - 1 ||
-            !g_str_equal(look_phase(plot_look(column, i)),
-                         look_phase(start))) {
-            put_band(script, scales, look_phase(start), start->at_ms / 1e3,
-                     plot_look(column, i)->at_ms / 1e3, &object, first);
-            from = i;
+        if (i < column->looks->len - 1 &&
+            g_str_equal(look_phase(look), phase)) {
+            continue;
         }
+        put_band(script, phase, ++tag, from_s, at_s, first);
+        if (has_room(scales, phase, at_s - from_s)) {
+            if (first) {
+                put_label(script, phase, tag, (from_s + at_s) / 2, "center");
+            }
+        } else if (!strstr(unnamed->str, phase)) {
+            g_string_append_printf(unnamed, "%s%s", unnamed->len ? ", " : "",
+                                   phase);
+        }
+        from_s = at_s;
+        phase = look_phase(look);
+    }
+    if (first && has_room(scales, unnamed->str, scales->seconds - from_s)) {
+        put_label(script, unnamed->str, ++tag,
+                  from_s + scales->seconds * 0.01, "left");
     }
 }
 
@@ -115,7 +143,7 @@ static void put_throttle(GString *script, const PlotColumn *column, guint nr)
 
 static void put_work_plot(GString *script, const PlotColumn *column, guint nr)
 {
-    g_string_append(script, "set yrange [0:*<125]; set ytics 50\nplot ");
+    g_string_append(script, "set yrange [0:125]; set ytics 50\nplot ");
     if (!column->work) {
         g_string_append(script, "NaN notitle\n");
         return;
