@@ -131,9 +131,14 @@ def ladder(summary):
     return '<div class="three">' + "".join(parts) + "</div>" if parts else ""
 
 
+def but_ladder(summary):
+    """The ladder's 15 rungs would drown the rest; the table has them."""
+    return [w for w in summary["workloads"] if w["group"] != "ladder"]
+
+
 def reader_bars(summary):
     rows = []
-    for w in summary["workloads"]:
+    for w in but_ladder(summary):
         values = {n: (max(v["reader_lost_pct"], 0),) * 3 + (False,)
                   for n, v in w["variants"].items()
                   if v["reader_lost_pct"] is not None}
@@ -157,9 +162,10 @@ def downtimes(summary):
         parts.append(svg.text(x, height - 10, tick, "middle", 11))
     parts.append(svg.text(896, height - 10, "ms", "end", 11))
     for i, w in enumerate(rows):
-        y = 32 + 16 * i
-        parts.append(svg.text(122, y + 4, w["name"], "end"))
-        for name, v in w["variants"].items():
+        row = 32 + 16 * i
+        parts.append(svg.text(122, row + 4, w["name"], "end"))
+        for k, (name, v) in enumerate(w["variants"].items()):
+            y = row + 3 * (k - (len(w["variants"]) - 1) / 2)
             down = v["downtime_ms"]
             if not down:
                 continue
@@ -168,10 +174,12 @@ def downtimes(summary):
             parts.append(svg.line(low, y, high, y, svg.colour(name), 1.4))
             parts.append(svg.dot(frame.x(max(down["median"], 0.6)), y,
                                  svg.colour(name),
-                                 f'{name}: {down["median"]:.0f} ms'))
+                                 f'{name}: {down["median"]:.0f} ms',
+                                 radius=2.6))
         limit = frame.x(w["variants"][next(iter(w["variants"]))]
                         ["downtime_limit_ms"])
-        parts.append(svg.line(limit, y - 8, limit, y + 8, "#c0392b", 1.4))
+        parts.append(svg.line(limit, row - 8, limit, row + 8, "#c0392b",
+                              1.4))
     return svg.svg(900, height, parts, "downtime against its limit")
 
 
@@ -215,7 +223,7 @@ def forecast_table(summary):
 
 def latency_bars(summary):
     rows = []
-    for w in summary["workloads"]:
+    for w in but_ladder(summary):
         of = "program" if w["name"] == "redis" else text.reader_of(w)
         values = {n: (v["latency"][of]["p99_ms"],) * 3 + (False,)
                   for n, v in w["variants"].items() if of in v["latency"]}
@@ -286,10 +294,13 @@ def html(summary):
                 ladder(summary)),
         section("Work that vCPUs lose that do not write",
                 paragraph("In percent of what they do undisturbed in the same "
-                          "time; dashed: 3 %."), reader_bars(summary)),
+                          "time; dashed: 3 %. The ladder's are in the "
+                          "table below."), reader_bars(summary)),
         section("Downtime against its limit",
                 paragraph("Medians, least and most; red: the limit."),
-                downtimes(summary)),
+                downtimes(summary),
+                "".join(paragraph(escape(told))
+                        for told in text.downtimes(summary))),
         section("Latency in the guest",
                 paragraph("How late a timer of 1 ms fires on the last vCPU "
                           "that does not write, 99th percentile over the "

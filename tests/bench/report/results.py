@@ -12,8 +12,11 @@ import statistics
 FORMAT = 2
 ORDER = ["stock", "step", "predictive", "dirty-limit", "auto"]
 
-# Up to this a vCPU that does not write may lose, in percent of its work
-READER_LIMIT_PCT = 3.0
+# From here on even the undisturbed guest had to wait for the host
+BUSY_HOST_PCT = 10.0
+
+# What bench-downtime calls its runs: many short ones, which have no F
+CAMPAIGN = "downtime"
 
 
 def load_runs(paths):
@@ -198,10 +201,25 @@ def judge(workloads, variant, errors):
     }
 
 
+def count_downtimes(runs):
+    """By policy and limit: how many kept to it, and the longest."""
+    found = {}
+    for run in runs:
+        row = found.setdefault(variant_of(run), {}).setdefault(
+            str(run["downtime_limit_ms"]),
+            {"runs": 0, "within": 0, "worst_ms": 0})
+        row["runs"] += 1
+        if run["outcome"] == "completed":
+            row["within"] += run["downtime_ms"] <= run["downtime_limit_ms"]
+            row["worst_ms"] = max(row["worst_ms"], run["downtime_ms"])
+    return found
+
+
 def summarise(paths):
     import prediction
 
-    runs, hosts, described = load_runs(paths)
+    everything, hosts, described = load_runs(paths)
+    runs = [r for r in everything if r["workload"] != CAMPAIGN]
     by_workload = {}
     for run in runs:
         by_workload.setdefault(run["workload"], []).append(run)
@@ -215,8 +233,12 @@ def summarise(paths):
         "first_date": hosts[0]["date"] if hosts else None,
         "stock_lost_guests": sum(is_lost(r) for r in runs
                                  if variant_of(r) == "stock"),
+        "runs": len(runs),
+        "busy_runs": sum(r["host_wait_pct"] >= BUSY_HOST_PCT for r in runs),
         "stock_runs": sum(variant_of(r) == "stock" for r in runs),
         "workloads": workloads,
+        "downtimes": count_downtimes(r for r in everything
+                                     if r["workload"] == CAMPAIGN),
         "prediction": forecasts,
         "claims": {p: judge(workloads, p, forecasts.get(p, {})
                             .get("settled", {}).get("p90_pct"))

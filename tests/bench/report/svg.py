@@ -93,8 +93,8 @@ def bars(groups, variants, unit, label, reference=None):
         for variant in (v for v in variants if v in values):
             value, low, high, is_open = values[variant]
             end = left + value * scale
-            told = ("> " if is_open else "") + f"{value:.2g}" \
-                if value < 10 else ("> " if is_open else "") + f"{value:.0f}"
+            told = ("> " if is_open else "") + \
+                (f"{value:.2f}" if value < 10 else f"{value:.0f}")
             parts.append(rect(left, y, end - left, bar - 2, colour(variant),
                               f"{name}, {variant}: {told} {unit}"))
             if is_open:

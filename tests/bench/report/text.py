@@ -76,8 +76,23 @@ def table(summary):
     return "\n".join(lines) + "\n"
 
 
+def downtimes(summary):
+    """Lines on the campaign of many short migrations."""
+    lines = []
+    for policy, limits in summary["downtimes"].items():
+        for limit, row in limits.items():
+            lines.append(f'{policy}: {row["within"]} of {row["runs"]} short '
+                         f'migrations within {limit} ms, the longest '
+                         f'downtime was {row["worst_ms"]} ms')
+    return lines
+
+
 def claims(summary):
-    lines = [""]
+    lines = [""] + downtimes(summary)
+    if summary["busy_runs"]:
+        lines.append(f'in {summary["busy_runs"]} of {summary["runs"]} runs '
+                     f'the host was busy: even before the migration vCPUs '
+                     f'waited for a CPU')
     if summary["stock_lost_guests"]:
         lines.append(f'stock: in {summary["stock_lost_guests"]} of '
                      f'{summary["stock_runs"]} runs QEMU said "completed" '
