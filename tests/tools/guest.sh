@@ -8,7 +8,7 @@
 
 build=${CONVERGE_BUILD:-$repo/build}
 ours=$build/qemu/qemu-system-x86_64
-stock=${PEER:-/usr/bin/qemu-system-x86_64}
+stock=/usr/bin/qemu-system-x86_64
 load=write:24:20
 
 for file in "$build/guest/vmlinuz" "$build/guest/initramfs.gz"; do
