@@ -64,24 +64,29 @@ static gboolean load_column(PlotColumn *column, const char *path,
 static char *run_gnuplot(const char *script, GError **errp)
 {
     g_autoptr(GSubprocess) gnuplot = NULL;
+    g_autofree char *path = g_find_program_in_path("gnuplot");
     g_autofree char *said = NULL;
     char *svg = NULL;
 
+    if (!path) {
+        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                    "there is no gnuplot to draw with (Debian: gnuplot-nox)");
+        return NULL;
+    }
     gnuplot = g_subprocess_new(G_SUBPROCESS_FLAGS_STDIN_PIPE |
                                G_SUBPROCESS_FLAGS_STDOUT_PIPE |
                                G_SUBPROCESS_FLAGS_STDERR_PIPE, errp,
-                               "timeout", GNUPLOT_LIMIT_S, "gnuplot", "-d",
-                               NULL);
+                               "timeout", GNUPLOT_LIMIT_S, path, "-d", NULL);
     if (!gnuplot ||
         !g_subprocess_communicate_utf8(gnuplot, script, NULL, &svg, &said,
                                        errp)) {
+        g_prefix_error(errp, "gnuplot: ");
         return NULL;
     }
     if (!g_subprocess_get_if_exited(gnuplot) ||
         g_subprocess_get_exit_status(gnuplot) != 0 || !strstr(svg, "</svg>")) {
         g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED, "gnuplot: %s",
-                    *g_strstrip(said) ? said : "drew nothing; is it "
-                    "installed? (Debian: gnuplot-nox)");
+                    *g_strstrip(said) ? said : "drew nothing");
         g_free(svg);
         return NULL;
     }
