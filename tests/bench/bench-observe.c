@@ -9,6 +9,10 @@
  * pairs, watched in the one run and left alone in the other, which of them
  * goes first in turns.  And the sharper figure: what a query takes of QEMU's
  * main thread, from a thousand of them in a migration that goes on.
+ *
+ * On two cores, TCG, 9 pairs: total time -0.2 s (96 %: -0.9 to +0.2) of 8.4,
+ * downtime +1 ms (-1 to +2), no less work of any vCPU; a query is 0.14 ms of
+ * CPU, of which query-status, too, takes 0.06.
  */
 
 #include "migrate-pair.h"
