@@ -41,6 +41,8 @@
 #define MAX_SYNC_PART 0.75
 /* A wire this near to max-bandwidth is held back by it. */
 #define CAPPED 0.9
+/* There QEMU's loop comes round, and may end, once in so much. */
+#define CAPPED_LOOP_S 0.1
 /* Looks: neither closer than QEMU's loop comes round, nor too few. */
 #define MIN_LOOK_NS (100 * NS_PER_MS)
 #define MAX_LOOK_NS (250 * NS_PER_MS)
@@ -184,7 +186,7 @@ static double forecast_s(const ConvergenceEngine *engine,
                                              threshold_bytes, planned);
     }
     rest_s = convergence_model_remaining_s(
-        model, convergence_model_dirty_at_bulk_end(model, sample),
+        model, convergence_model_dirty_at_bulk_end(model, sample, planned),
         threshold_bytes, planned);
     return rest_s < 0 || !isfinite(bulk_s) ? -1 : bulk_s + rest_s;
 }
@@ -220,7 +222,9 @@ static void forecast(const ConvergenceEngine *engine,
         return;
     }
     downtime_s = last_bytes / model->drain_bytes_per_s;
-    if (!wire_is_capped(model, sample)) {
+    if (wire_is_capped(model, sample)) {
+        remaining_s = ceil(remaining_s / CAPPED_LOOP_S) * CAPPED_LOOP_S;
+    } else {
         remaining_s += downtime_s;
     }
     decision->predicted_remaining_ms = convergence_to_u64(

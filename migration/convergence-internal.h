@@ -80,9 +80,12 @@ double convergence_model_bulk_ends_s(const ConvergenceModel *model,
 /**
  * convergence_model_dirty_at_bulk_end: what will be dirty when the bulk pass
  * ends, in bytes
+ * @dirty_bytes_per_s: different pages that the guest will write until then, at
+ *                     most; HUGE_VAL if it goes on as it is
  */
 double convergence_model_dirty_at_bulk_end(const ConvergenceModel *model,
-                                           const ConvergenceSample *sample);
+                                           const ConvergenceSample *sample,
+                                           double dirty_bytes_per_s);
 
 /**
  * convergence_model_is_early: whether slowing the guest now would cost it more

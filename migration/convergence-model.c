@@ -53,6 +53,8 @@
 /* Before that the bulk pass is no base for a forecast of its end. */
 #define MIN_BULK_SAMPLES 3
 #define MIN_BULK_SENT 0.02
+/* Pages that are zero take no time on the wire, but to look at; at least: */
+#define ZERO_SCAN_BYTES_PER_S 2e9
 /* The rate of new dirtying grows with what has been sent, at most so much. */
 #define GROWING 4
 /* Slowing in the bulk pass must not cost more than 1.4 stops at its end ... */
@@ -105,6 +107,9 @@ static void learn_drain(ConvergenceModel *model,
                weight);
     pages_bytes -= sample->zero_bytes < pages_bytes ? sample->zero_bytes :
                    pages_bytes;
+    if (sample->bulk_pass) {
+        model->bulk_data_sent_bytes += pages_bytes;
+    }
     if (pages_bytes >= MIN_WIRE_BYTES) {
         double ratio = (double)pages_bytes / sample->wire_bytes;
 
@@ -156,19 +161,23 @@ static void learn_dirtying(ConvergenceModel *model,
 
 /*
  * Single looks at a guest that is slowed down hard are off by ten times to
- * either side; what they have in common is what goes on.
+ * either side; what they have in common is what goes on.  How much of what is
+ * written was clean is another matter in the bulk pass, where a page that is
+ * not sent yet waits anyway.
  */
 static void learn_steady(ConvergenceModel *model,
                          const ConvergenceSample *sample)
 {
     double keep = 1;
 
-    if (sample->throttle_pct != model->steady_throttle_pct) {
+    if (sample->throttle_pct != model->steady_throttle_pct ||
+        sample->bulk_pass != model->steady_bulk_pass) {
         keep = 0;
     } else if (model->steady_s > STEADY_S) {
         keep = STEADY_S / model->steady_s;
     }
     model->steady_throttle_pct = sample->throttle_pct;
+    model->steady_bulk_pass = sample->bulk_pass;
     model->steady_s = model->steady_s * keep +
                       (double)sample->interval_ns / NS_PER_S;
     model->steady_dirty_bytes = model->steady_dirty_bytes * keep +
@@ -205,6 +214,14 @@ void convergence_model_update(ConvergenceModel *model,
     model->samples++;
 }
 
+/* Of what is written: the part that did not wait to be sent anyway. */
+static double clean_part(const ConvergenceModel *model)
+{
+    return model->steady_dirty_bytes > 0 ?
+           convergence_clamp(model->steady_new_bytes /
+                             model->steady_dirty_bytes, 0, 1) : 1;
+}
+
 /*
  * With the set of pages that the guest writes to of size S, evenly hit, and u
  * of them written a second, what remains (r) follows
@@ -233,9 +250,7 @@ double convergence_model_remaining_s(const ConvergenceModel *model,
     if (!(drain >= 1)) {
         return -1;
     }
-    clean = model->steady_dirty_bytes > 0 ?
-            model->steady_new_bytes / model->steady_dirty_bytes : 1;
-    clean = convergence_clamp(clean, 0, 1);
+    clean = clean_part(model);
     if (clean > MOSTLY_CLEAN || u < drain * NEXT_TO_NOTHING) {
         return drain - u >= 1 ? (remaining_bytes - threshold_bytes) /
                                 (drain - u) : -1;
@@ -249,11 +264,27 @@ double convergence_model_remaining_s(const ConvergenceModel *model,
     return set_bytes / u * log((remaining_bytes + k) / (threshold_bytes + k));
 }
 
+static double bulk_empty(const ConvergenceSample *sample)
+{
+    return MIN(sample->bulk_empty_bytes, sample->bulk_remaining_bytes);
+}
+
+/*
+ * Where it is known which pages are zero, by what the link does with the
+ * others; else by the mix that was seen so far.
+ */
 double convergence_model_bulk_ends_s(const ConvergenceModel *model,
                                      const ConvergenceSample *sample)
 {
+    double empty = bulk_empty(sample);
+    double scan = MAX(model->pass_bytes_per_s, ZERO_SCAN_BYTES_PER_S);
+
     if (!sample->bulk_pass) {
         return 0;
+    }
+    if (empty > 0 && model->drain_bytes_per_s >= 1) {
+        return (sample->bulk_remaining_bytes - empty) /
+               model->drain_bytes_per_s + empty / scan;
     }
     return model->pass_bytes_per_s >= 1 ?
            sample->bulk_remaining_bytes / model->pass_bytes_per_s : HUGE_VAL;
@@ -267,24 +298,31 @@ static double dirty_again(const ConvergenceSample *sample)
 
 /*
  * Pages that are written evenly are dirty again in proportion to the part of
- * RAM that has been sent.  That is late for slow writers and wrong for those
- * that write to one place alone; both is seen by the rate at which pages become
- * dirty again now, which goes on at least.
+ * RAM that has been sent; what the guest never touched is no part of it.  That
+ * is late for slow writers and wrong for those that write to one place alone;
+ * both is seen by the rate at which pages become dirty again now, which goes on
+ * at least.  Once the guest is slowed, none of this can be more than the plan.
  */
 double convergence_model_dirty_at_bulk_end(const ConvergenceModel *model,
-                                           const ConvergenceSample *sample)
+                                           const ConvergenceSample *sample,
+                                           double dirty_bytes_per_s)
 {
+    double ends_s = convergence_model_bulk_ends_s(model, sample);
     double again = dirty_again(sample);
-    double left = sample->bulk_remaining_bytes;
-    double sent = sample->ram_bytes - left;
+    double empty = bulk_empty(sample);
+    double left = sample->bulk_remaining_bytes - empty;
+    double sent = empty > 0 ? model->bulk_data_sent_bytes :
+                  sample->ram_bytes - left;
     double by_part = sent > 0 ? again * left / sent : 0;
-    double by_rate = model->new_bytes_per_s *
-                     convergence_model_bulk_ends_s(model, sample);
+    double by_rate = model->new_bytes_per_s * ends_s;
+    double by_plan = dirty_bytes_per_s * clean_part(model) * ends_s;
+    double more;
 
     if (!sample->bulk_pass) {
         return again;
     }
-    return again + convergence_clamp(by_part, by_rate, by_rate * GROWING);
+    more = convergence_clamp(by_part, by_rate, by_rate * GROWING);
+    return again + (more > by_plan ? by_plan : more);
 }
 
 /*
@@ -314,7 +352,8 @@ bool convergence_model_is_early(const ConvergenceModel *model,
         return true;
     }
     again_s = dirty_again(sample) / drain;
-    end_s = convergence_model_dirty_at_bulk_end(model, sample) / drain;
+    end_s = convergence_model_dirty_at_bulk_end(model, sample, HUGE_VAL) /
+            drain;
     rest = convergence_clamp(least_bytes_per_s / drain, CONVERGENCE_RHO, 0.9);
     early_s = t_s + (again_s + rest * t_s / 2) / (1 - rest);
     late_s = end_s / (1 - rest);

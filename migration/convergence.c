@@ -93,6 +93,7 @@ static struct {
     uint64_t sync_begin_remaining_bytes;
     uint64_t start_bytes;       /* what remained at the start */
     uint64_t bulk_remaining_bytes;
+    uint64_t bulk_empty_bytes;  /* of them, never touched by the guest */
     ConvergenceVcpu *vcpus;
     VcpuBase *vcpu_bases;
     unsigned n_vcpus;
@@ -207,6 +208,7 @@ void convergence_start(MigrationState *s)
     int64_t now = now_ns();
     ConvergenceProgress progress;
     uint64_t remaining_bytes = ram_bytes_remaining();
+    uint64_t untouched_bytes = convergence_untouched_bytes();
 
     qemu_mutex_lock_iothread();
     qemu_mutex_lock(&convergence.lock);
@@ -221,6 +223,7 @@ void convergence_start(MigrationState *s)
     convergence.progress_pct = 0;
     convergence.start_bytes = remaining_bytes;
     convergence.bulk_remaining_bytes = remaining_bytes;
+    convergence.bulk_empty_bytes = MIN(untouched_bytes, remaining_bytes);
     convergence.max_vcpus = MACHINE(qdev_get_machine())->smp.max_cpus;
     g_free(convergence.vcpus);
     g_free(convergence.vcpu_bases);
@@ -322,10 +325,17 @@ static ConvergenceSample make_sample(MigrationState *s)
         MAX(dirtied_bytes, pages_to_bytes(dirty_harvest_total_pages() -
                                           base->harvested_pages));
     /* In the bulk pass only what has been sent can become dirty again. */
-    convergence.bulk_remaining_bytes =
-        !bulk_pass || sample.drained_bytes > convergence.bulk_remaining_bytes ?
-        0 : convergence.bulk_remaining_bytes - sample.drained_bytes;
+    if (!bulk_pass) {
+        convergence.bulk_remaining_bytes = 0;
+    }
+    convergence.bulk_remaining_bytes -=
+        MIN(sample.drained_bytes, convergence.bulk_remaining_bytes);
+    convergence.bulk_empty_bytes -=
+        MIN(sample.zero_bytes, convergence.bulk_empty_bytes);
+    convergence.bulk_empty_bytes = MIN(convergence.bulk_empty_bytes,
+                                       convergence.bulk_remaining_bytes);
     sample.bulk_remaining_bytes = convergence.bulk_remaining_bytes;
+    sample.bulk_empty_bytes = convergence.bulk_empty_bytes;
 
     sample_vcpus(sample.interval_ns);
     if (dirtylimit_available(NULL)) {

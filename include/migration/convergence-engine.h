@@ -109,6 +109,8 @@ typedef struct ConvergenceSample {
     uint64_t remaining_bytes;
     uint64_t ram_bytes;             /* the guest's RAM */
     uint64_t bulk_remaining_bytes;  /* pages not sent even once */
+    /* The part of them that is known to be zero without a look, if any is. */
+    uint64_t bulk_empty_bytes;
     uint64_t bandwidth_bytes_per_s; /* cap set by the user, 0 = none */
     int64_t sync_cost_ns;
     uint8_t throttle_pct;           /* in force during the interval */
@@ -160,15 +162,17 @@ typedef struct ConvergenceModel {
     double page_bytes_per_wire_byte;
     double drain_bytes_per_s;       /* pages that are not zero */
     double pass_bytes_per_s;        /* all pages, zero pages included */
+    double bulk_data_sent_bytes;    /* in the bulk pass, not zero */
     double device_bytes_per_s;      /* dirtied by no vCPU */
     double sync_cost_ns;
     /* Mean deviation of the wire rate from one sample to the next, 0 to 1. */
     double wire_deviation;
-    /* Of the last seconds, in all of which the throttle was the same. */
+    /* Of the last seconds, of one pass and with one throttle all along. */
     double steady_s;
     double steady_dirty_bytes;
     double steady_new_bytes;
     uint8_t steady_throttle_pct;
+    bool steady_bulk_pass;
     /* The last interval alone, unsmoothed. */
     int64_t last_interval_ns;
     double last_dirty_bytes_per_s;

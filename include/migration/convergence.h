@@ -4,7 +4,8 @@
  * The migration thread reports what happens to it, and the engine's answers
  * reach the actuators, the switch-over and the monitors from here.
  * migration/convergence.c implements this but for the parameters, which
- * migration/convergence-params.c knows.
+ * migration/convergence-params.c knows, and the census of guest RAM in
+ * migration/convergence-untouched.c.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -104,6 +105,14 @@ void convergence_params_query(MigrationParameters *copy,
  * Any thread.
  */
 void convergence_params_get(MigrationState *s, ConvergenceParams *params);
+
+/**
+ * convergence_untouched_bytes: guest RAM that the host never gave memory for
+ *
+ * At most that much: 0 where the host does not say.  Takes up to 40 ms on a
+ * large guest.  Any thread, no lock needed.
+ */
+uint64_t convergence_untouched_bytes(void);
 
 /* Defaults that need a name outside of the property list. */
 #define CONVERGENCE_DEFAULT_SYNC_PERIOD_MS 1000

@@ -284,6 +284,11 @@ double sim_guest_unsent_bytes(const SimGuest *guest)
     return bytes;
 }
 
+double sim_guest_unsent_empty_bytes(const SimGuest *guest)
+{
+    return guest->sets[ZERO].unsent_bytes;
+}
+
 double sim_guest_remaining_bytes(const SimGuest *guest)
 {
     double bytes = sim_guest_unsent_bytes(guest);

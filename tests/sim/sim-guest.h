@@ -107,5 +107,7 @@ SimDrain sim_guest_drain(SimGuest *guest, double wire_bytes,
 bool sim_guest_in_bulk_pass(const SimGuest *guest);
 double sim_guest_remaining_bytes(const SimGuest *guest);
 double sim_guest_unsent_bytes(const SimGuest *guest);
+/* The part of it that was never touched, and is zero. */
+double sim_guest_unsent_empty_bytes(const SimGuest *guest);
 
 #endif /* SIM_GUEST_H */

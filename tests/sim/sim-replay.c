@@ -59,6 +59,7 @@ static bool set_number(Replay *replay, const char *key, const char *value)
         FIELD("remaining", sample.remaining_bytes),
         FIELD("ram", sample.ram_bytes),
         FIELD("bulk_remaining", sample.bulk_remaining_bytes),
+        FIELD("bulk_empty", sample.bulk_empty_bytes),
         FIELD("bandwidth", sample.bandwidth_bytes_per_s),
         FIELD("sync_cost_ns", sample.sync_cost_ns),
         FIELD("throttle", sample.throttle_pct),

@@ -93,6 +93,7 @@ static ConvergenceSample random_sample(Random *random,
         .remaining_bytes = random_size(random, ram),
         .ram_bytes = ram,
         .bulk_remaining_bytes = random_size(random, ram),
+        .bulk_empty_bytes = random_size(random, ram),
         .bandwidth_bytes_per_s = random_below(random, 2) ? LIBVIRT_UNLIMITED :
                                  random_size(random, UINT64_MAX),
         .sync_cost_ns = random_size(random, 100 * SECOND_NS),
