@@ -169,7 +169,9 @@ static void sample_vcpus(int64_t interval_ns)
 
     CPU_FOREACH(cpu) {
         VcpuBase *base = &convergence.vcpu_bases[n];
-        uint64_t pages = qatomic_read(&cpu->dirty_pages);
+        uint64_t pages = interval_ns > 0 ?
+            qatomic_read_u64(&cpu->slowdown.dirty.harvested_pages) :
+            qatomic_read_u64(&cpu->dirty_pages);
         int64_t slept_ns = vcpu_slept_ns(cpu);
 
         if (n == convergence.max_vcpus) {
@@ -179,6 +181,8 @@ static void sample_vcpus(int64_t interval_ns)
             convergence.vcpus[n] = (ConvergenceVcpu) { .id = cpu->cpu_index };
             *base = (VcpuBase) { .dirty_pages = pages, .slept_ns = slept_ns };
         }
+        /* A sync that found nothing dirty left the count of an earlier one. */
+        pages = MAX(pages, base->dirty_pages);
         convergence.vcpus[n].dirtied_bytes =
             pages_to_bytes(pages - base->dirty_pages);
         if (interval_ns > 0 && slept_ns >= base->slept_ns) {

@@ -17,6 +17,20 @@
 static Stat64 total_pages;
 
 /*
+ * What a vCPU dirties from here on belongs to the next harvest.  By the end of
+ * the sync, which waits for all vCPUs, that can be all of its memory again.
+ */
+static void note_vcpus(void)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        qatomic_set_u64(&cpu->slowdown.dirty.harvested_pages,
+                        qatomic_read_u64(&cpu->dirty_pages));
+    }
+}
+
+/*
  * Flags the entries of all TLBs that point into a range of the block, which is
  * a walk over each TLB, whatever the range: so it is done once for the span of
  * what was dirty, not word by word.  A vCPU that is amid a store finishes it;
@@ -40,6 +54,7 @@ void dirty_harvest_finish(RAMBlock *block, const DirtyHarvest *harvest)
         return;
     }
     stat64_add(&total_pages, harvest->pages);
+    note_vcpus();
     if (tcg_enabled()) {
         flag_tlbs(block, harvest);
     }

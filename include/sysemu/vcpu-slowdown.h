@@ -43,6 +43,8 @@ typedef struct VcpuDirtyBucket {
     DirtyBucket bucket;
     /* Total time slept for the limit, by the vCPU thread (atomic reads). */
     int64_t slept_ns;
+    /* CPUState's dirty_pages, as they stood at the last harvest (atomic). */
+    uint64_t harvested_pages;
 
     /* The BQL guards the rest. */
 

@@ -1,12 +1,6 @@
 /*
  * Dirty limits, end to end: a real QEMU, a guest that does nothing but write
  *
- * The guest is a boot sector.  It increments a word in each page from 1 MB to
- * 193 MB, round and round, and counts the pages it has been to at COUNTER, from
- * where the test reads them.  192 MB in a round is more than any limit tested
- * here allows in a second: so each page it comes to is clean again, and its
- * count times 4096 is what it dirtied.
- *
  * Times are bounds of behaviour, wide enough for a busy host.
  *
  * Copyright (c) 2026 The Converge developers
@@ -15,91 +9,30 @@
  */
 
 #include "qemu/osdep.h"
-#include <glib/gstdio.h>
-#include "libqtest.h"
-#include "qapi/qmp/qdict.h"
-#include "qapi/qmp/qlist.h"
+#include "convergence-vm.h"
 
 #if defined(__linux__) && defined(HOST_X86_64)
 #include <sys/ioctl.h>
 #include <linux/kvm.h>
 #endif
 
-#define COUNTER         0x6000
-#define PAGE_BYTES      4096
 #define MB              (1024.0 * 1024.0)
-
-static const uint8_t writer_guest[512] = {
-    /* 16 bit: open A20, enter protected mode with flat segments */
-    0xfa,                                       /* cli */
-    0x31, 0xc0,                                 /* xor %ax,%ax */
-    0x8e, 0xd8,                                 /* mov %ax,%ds */
-    0xe4, 0x92,                                 /* in $0x92,%al */
-    0x0c, 0x02,                                 /* or $2,%al */
-    0xe6, 0x92,                                 /* out %al,$0x92 */
-    0x0f, 0x01, 0x16, 0x60, 0x7c,               /* lgdt gdtr */
-    0x0f, 0x20, 0xc0,                           /* mov %cr0,%eax */
-    0x0c, 0x01,                                 /* or $1,%al */
-    0x0f, 0x22, 0xc0,                           /* mov %eax,%cr0 */
-    0xea, 0x1d, 0x7c, 0x08, 0x00,               /* ljmp $8,$0x7c1d */
-    /* 32 bit, 0x7c1d */
-    0x66, 0xb8, 0x10, 0x00,                     /* mov $16,%ax */
-    0x8e, 0xd8,                                 /* mov %eax,%ds */
-    /* round: 0x7c23 */
-    0xb8, 0x00, 0x00, 0x10, 0x00,               /* mov $1 MB,%eax */
-    /* page: 0x7c28 */
-    0xff, 0x00,                                 /* incl (%eax) */
-    0x83, 0x05, 0x00, 0x60, 0x00, 0x00, 0x01,   /* addl $1,COUNTER */
-    0x83, 0x15, 0x04, 0x60, 0x00, 0x00, 0x00,   /* adcl $0,COUNTER + 4 */
-    0x05, 0x00, 0x10, 0x00, 0x00,               /* add $4096,%eax */
-    0x3d, 0x00, 0x00, 0x10, 0x0c,               /* cmp $193 MB,%eax */
-    0x72, 0xe4,                                 /* jb page */
-    0xeb, 0xdd,                                 /* jmp round */
-    /* gdt: 0x7c48: null, code, data */
-    [0x48] = 0, 0, 0, 0, 0, 0, 0, 0,
-    0xff, 0xff, 0, 0, 0, 0x9a, 0xcf, 0,
-    0xff, 0xff, 0, 0, 0, 0x92, 0xcf, 0,
-    /* gdtr: 0x7c60 */
-    0x17, 0x00, 0x48, 0x7c, 0x00, 0x00,
-    [510] = 0x55, 0xaa,
-};
-
-static char *disk_path;
+/*
+ * More in a round than any limit tested here allows in a second: so each page
+ * that the guest comes to is clean again, and what it wrote it dirtied.
+ */
+#define LOAD_MB         192
+#define LOAD            LOAD_FLAT_OUT(LOAD_MB)
 
 static QTestState *start(const char *accel)
 {
-    return qtest_initf("-accel %s -m 256 -nic none "
-                       "-smp 2,sockets=4,cores=1,threads=1,maxcpus=4 "
-                       "-drive if=ide,format=raw,file=%s", accel, disk_path);
-}
-
-static uint64_t pages_written(QTestState *vm)
-{
-    return qtest_readq(vm, COUNTER);
-}
-
-/* Returns: false if the guest has not begun to write within 60 s. */
-static bool wait_until_it_writes(QTestState *vm)
-{
-    for (int i = 0; i < 600; i++) {
-        if (pages_written(vm) > 1000) {
-            return true;
-        }
-        g_usleep(100 * 1000);
-    }
-    return false;
+    return vm_start_on(accel, 256, LOAD,
+                       "-smp 2,sockets=4,cores=1,threads=1,maxcpus=4");
 }
 
 static double mb_per_s(QTestState *vm, double seconds)
 {
-    int64_t start_us = g_get_monotonic_time();
-    uint64_t first = pages_written(vm);
-    uint64_t pages;
-
-    g_usleep(seconds * G_USEC_PER_SEC);
-    pages = pages_written(vm) - first;
-    return pages * PAGE_BYTES / MB /
-           ((g_get_monotonic_time() - start_us) / 1e6);
+    return vm_bytes_per_s_over(vm, seconds) / MB;
 }
 
 static void set_limit(QTestState *vm, uint64_t limit_mb)
@@ -164,7 +97,7 @@ static void test_limits_hold(void)
     QTestState *vm = start("tcg");
     double before;
 
-    g_assert_true(wait_until_it_writes(vm));
+    vm_wait_guest_up(vm);
     before = mb_per_s(vm, 1);
     g_assert_cmpfloat(before, >, 200);
 
@@ -187,7 +120,7 @@ static void test_limit_of_one_vcpu(void)
 {
     QTestState *vm = start("tcg");
 
-    g_assert_true(wait_until_it_writes(vm));
+    vm_wait_guest_up(vm);
 
     /* vCPU 0 writes. */
     qtest_qmp_assert_success(vm, "{'execute': 'set-vcpu-dirty-limit',"
@@ -318,7 +251,7 @@ static void test_calc_dirty_rate(void)
     QTestState *vm = start("tcg");
     int64_t rate;
 
-    g_assert_true(wait_until_it_writes(vm));
+    vm_wait_guest_up(vm);
 
     /* Every page of its 192 MB, and each once. */
     rate = calc_dirty_rate(vm);
@@ -436,7 +369,7 @@ static void test_random_operations_leave_nothing(void)
     unsigned seen_limited = 0;
     double before;
 
-    g_assert_true(wait_until_it_writes(vm));
+    vm_wait_guest_up(vm);
     allow_migrations(vm);
     before = mb_per_s(vm, 1);
     for (int i = 0; i < 200; i++) {
@@ -454,6 +387,95 @@ static void test_random_operations_leave_nothing(void)
     g_assert_cmpint(shown(vm, 1, "limit-rate"), ==, 0);
     g_usleep(100 * 1000);
     g_assert_cmpfloat(mb_per_s(vm, 1), >, before / 4);
+    qtest_quit(vm);
+}
+
+/* What the migration under way says of a vCPU. */
+static int64_t said_of(QTestState *vm, int vcpu, const char *what)
+{
+    QDict *info = vm_query(vm, "query-migrate");
+    QDict *convergence = qdict_get_qdict(info, "convergence");
+    const QListEntry *entry;
+    int64_t value = -1;
+
+    if (convergence) {
+        QLIST_FOREACH_ENTRY(qdict_get_qlist(convergence, "vcpus"), entry) {
+            QDict *v = qobject_to(QDict, qlist_entry_obj(entry));
+
+            if (qdict_get_int(v, "id") == vcpu) {
+                value = qdict_get_int(v, what);
+            }
+        }
+    }
+    qobject_unref(info);
+    return value;
+}
+
+static void migrate_to_nowhere(QTestState *vm)
+{
+    qtest_qmp_assert_success(vm, "{'execute': 'migrate', 'arguments':"
+                             " {'uri': 'exec:cat >/dev/null'}}");
+}
+
+/* Three readers and a writer: the writer alone pays. */
+static void test_readers_are_not_slowed(void)
+{
+    QTestState *vm = vm_start_on("tcg", 256, LOAD, "-smp 4");
+    unsigned looks = 0, slowed[4] = { 0 };
+
+    vm_wait_guest_up(vm);
+    g_assert_true(vm_readers_work(vm));
+    allow_migrations(vm);
+    vm_set(vm, "'max-bandwidth': 64000000");
+    migrate_to_nowhere(vm);
+    for (int i = 0; i < VM_PATIENCE_S * 10 && looks < 30; i++) {
+        g_usleep(100 * 1000);
+        looks += said_of(vm, 0, "dirty-limit") > 0;
+        for (int v = 0; looks && v < 4; v++) {
+            slowed[v] += said_of(vm, v, "throttle-percentage") > 0;
+        }
+    }
+    g_test_message("of %u looks at a limited guest, the vCPUs slept in %u, "
+                   "%u, %u, %u", looks, slowed[0], slowed[1], slowed[2],
+                   slowed[3]);
+    g_assert_cmpuint(looks, ==, 30);
+    g_assert_cmpuint(slowed[0], >, 20);
+    g_assert_cmpuint(slowed[1] + slowed[2] + slowed[3], ==, 0);
+    g_assert_true(vm_readers_work(vm));
+    g_assert_cmpint(said_of(vm, 1, "dirty-limit"), ==,
+                    said_of(vm, 0, "dirty-limit"));
+    qtest_quit(vm);
+}
+
+/* At any moment, and whatever slows it: the guest has its speed back at once. */
+static void test_cancel_gives_the_speed_back(void)
+{
+    static const char *const policies[] = {
+        "step", "predictive", "dirty-limit"
+    };
+    QTestState *vm = start("tcg");
+    unsigned seen_slowed = 0;
+    double before;
+
+    vm_wait_guest_up(vm);
+    allow_migrations(vm);
+    vm_set(vm, "'max-bandwidth': 64000000, 'cpu-throttle-initial': 99");
+    before = mb_per_s(vm, 1);
+    for (int i = 0; i < 30; i++) {
+        vm_set(vm, "'convergence-policy': '%s'", policies[i % 3]);
+        migrate_to_nowhere(vm);
+        g_usleep(g_test_rand_int_range(0, 2000 * 1000));
+        seen_slowed += said_of(vm, 0, "throttle-percentage") > 0;
+        qtest_qmp_assert_success(vm, "{'execute': 'migrate_cancel'}");
+        g_usleep(100 * 1000);
+        /* A guest at 99 %, or at a limit of 13 MB/s, is far from that. */
+        g_assert_cmpfloat(mb_per_s(vm, 0.2), >, before / 4);
+        while (migration_under_way(vm)) {
+            g_usleep(10 * 1000);
+        }
+    }
+    g_test_message("slowed at %u of 30 cancels", seen_slowed);
+    g_assert_cmpuint(seen_slowed, >, 3);
     qtest_quit(vm);
 }
 
@@ -484,14 +506,14 @@ static bool ring_works(QTestState *vm)
 {
     uint64_t first;
 
-    if (!wait_until_it_writes(vm)) {
+    if (!vm_guest_comes_up(vm)) {
         g_test_skip("the guest does not come up under this host's KVM");
         return false;
     }
-    first = pages_written(vm);
+    first = vm_pages_written(vm);
     calc_dirty_rate(vm);
     /* Round once at least while the dirty log was on. */
-    if (pages_written(vm) - first < 192 * 256) {
+    if (vm_pages_written(vm) - first < VM_PAGES_OF(LOAD_MB)) {
         g_test_skip("this host's KVM ring all but stops a guest that has no "
                     "limit");
         return false;
@@ -522,15 +544,10 @@ static void test_limits_hold_with_kvm_ring(void)
 
 int main(int argc, char **argv)
 {
-    int fd, ret;
+    int ret;
 
     g_test_init(&argc, &argv, NULL);
-    fd = g_file_open_tmp("converge-guest-XXXXXX", &disk_path, NULL);
-    g_assert_cmpint(fd, >=, 0);
-    g_assert_cmpint(write(fd, writer_guest, sizeof(writer_guest)), ==,
-                    sizeof(writer_guest));
-    close(fd);
-
+    vm_setup();
     qtest_add_func("/convergence/dirtylimit/errors", test_errors_tell);
     qtest_add_func("/convergence/dirtylimit/no-meter",
                    test_refused_where_nothing_meters);
@@ -543,12 +560,14 @@ int main(int argc, char **argv)
                    test_calc_dirty_rate);
     qtest_add_func("/convergence/dirtylimit/random",
                    test_random_operations_leave_nothing);
+    qtest_add_func("/convergence/dirtylimit/readers",
+                   test_readers_are_not_slowed);
+    qtest_add_func("/convergence/dirtylimit/cancel",
+                   test_cancel_gives_the_speed_back);
     qtest_add_func("/convergence/dirtylimit/tcg", test_limits_hold);
     qtest_add_func("/convergence/dirtylimit/kvm-ring",
                    test_limits_hold_with_kvm_ring);
     ret = g_test_run();
-
-    g_unlink(disk_path);
-    g_free(disk_path);
+    vm_teardown();
     return ret;
 }

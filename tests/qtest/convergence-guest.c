@@ -21,7 +21,14 @@
 #define SIGN_UP         0x47525643
 
 #define POLL_US         (20 * 1000)
-#define MEASURE_US      (400 * 1000)
+#define MEASURE_S       0.4
+
+/*
+ * READER, 16 bit, on all vCPUs but the first: count at READ_COUNT, and write
+ * nowhere else:  xor %ax,%ax; mov %ax,%ds; 1: incw READ_COUNT; jmp 1b
+ */
+#define READER          0x8000
+#define READ_COUNT      0x9000
 
 static const uint8_t guest_code[512] = {
     /* 16 bit: open A20, enter protected mode with flat segments */
@@ -31,7 +38,7 @@ static const uint8_t guest_code[512] = {
     0xe4, 0x92,                                 /* in $0x92,%al */
     0x0c, 0x02,                                 /* or $2,%al */
     0xe6, 0x92,                                 /* out %al,$0x92 */
-    0x0f, 0x01, 0x16, 0xc0, 0x7c,               /* lgdt gdtr */
+    0x0f, 0x01, 0x16, 0xd8, 0x7c,               /* lgdt gdtr */
     0x0f, 0x20, 0xc0,                           /* mov %cr0,%eax */
     0x0c, 0x01,                                 /* or $1,%al */
     0x0f, 0x22, 0xc0,                           /* mov %eax,%cr0 */
@@ -43,15 +50,21 @@ static const uint8_t guest_code[512] = {
     0xc7, 0x05, 0x04, 0x60, 0, 0, 0, 0, 0, 0,   /* movl $0,count + 4 */
     0xc7, 0x05, 0x08, 0x60, 0, 0,
     0x43, 0x56, 0x52, 0x47,                     /* movl $SIGN_UP,sign */
-    /* round: 0x7c41 */
+    /* the other vCPUs: put their code at READER, INIT, start-up IPI to all */
+    0xc7, 0x05, 0x00, 0x80, 0, 0, 0x31, 0xc0, 0x8e, 0xd8,
+    0xc7, 0x05, 0x04, 0x80, 0, 0, 0xff, 0x06, 0x00, 0x90,
+    0xc7, 0x05, 0x08, 0x80, 0, 0, 0xeb, 0xfa, 0, 0,
+    0xc7, 0x05, 0x00, 0x03, 0xe0, 0xfe, 0x00, 0x45, 0x0c, 0x00,
+    0xc7, 0x05, 0x00, 0x03, 0xe0, 0xfe, 0x08, 0x46, 0x0c, 0x00,
+    /* round: 0x7c73 */
     0xb8, 0x00, 0x00, 0x10, 0x00,               /* mov $1 MB,%eax */
     0x8b, 0x15, 0x00, 0x7d, 0x00, 0x00,         /* mov pages,%edx */
-    /* page: 0x7c4c */
+    /* page: 0x7c7e */
     0x8b, 0x0d, 0x04, 0x7d, 0x00, 0x00,         /* mov spin,%ecx */
     0xe3, 0x03,                                 /* jecxz write */
     0x49,                                       /* spin: dec %ecx */
     0x75, 0xfd,                                 /* jnz spin */
-    /* write: 0x7c57 */
+    /* write: 0x7c89 */
     0xff, 0x00,                                 /* incl (%eax) */
     0x83, 0x05, 0x00, 0x60, 0, 0, 0x01,         /* addl $1,count */
     0x83, 0x15, 0x04, 0x60, 0, 0, 0x00,         /* adcl $0,count + 4 */
@@ -59,10 +72,10 @@ static const uint8_t guest_code[512] = {
     0x4a,                                       /* dec %edx */
     0x75, 0xdd,                                 /* jnz page */
     0xeb, 0xd0,                                 /* jmp round */
-    /* gdt: 0x7ca8: null, code, data; gdtr */
-    [0xb0] = 0xff, 0xff, 0, 0, 0, 0x9a, 0xcf, 0,
+    /* gdt: 0x7cc0: null, code, data; gdtr: 0x7cd8 */
+    [0xc8] = 0xff, 0xff, 0, 0, 0, 0x9a, 0xcf, 0,
     0xff, 0xff, 0, 0, 0, 0x92, 0xcf, 0,
-    0x17, 0x00, 0xa8, 0x7c, 0x00, 0x00,
+    0x17, 0x00, 0xc0, 0x7c, 0x00, 0x00,
     [510] = 0x55, 0xaa,
 };
 
@@ -116,25 +129,38 @@ static char *make_disk(GuestLoad load)
     return path;
 }
 
-QTestState *vm_start(GuestLoad load, const char *args)
+QTestState *vm_start_on(const char *accel, unsigned ram_mb, GuestLoad load,
+                        const char *args)
 {
     g_autofree char *disk = make_disk(load);
 
-    return qtest_initf("-accel tcg -M pc-i440fx-7.2 -m %d -nodefaults -drive "
-                       "if=ide,format=raw,file=%s %s",
-                       VM_RAM_BYTES / 1024 / 1024, disk, args);
+    return qtest_initf("-accel %s -M pc-i440fx-7.2 -m %u -nodefaults -drive "
+                       "if=ide,format=raw,file=%s %s", accel, ram_mb, disk,
+                       args);
+}
+
+QTestState *vm_start(GuestLoad load, const char *args)
+{
+    return vm_start_on("tcg", VM_RAM_BYTES / 1024 / 1024, load, args);
+}
+
+bool vm_guest_comes_up(QTestState *vm)
+{
+    for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
+        if (qtest_readl(vm, GUEST_SIGN) == SIGN_UP) {
+            return true;
+        }
+        g_usleep(POLL_US);
+    }
+    return false;
 }
 
 void vm_wait_guest_up(QTestState *vm)
 {
-    for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
-        if (qtest_readl(vm, GUEST_SIGN) == SIGN_UP) {
-            vm_assert_guest_works(vm);
-            return;
-        }
-        g_usleep(POLL_US);
+    if (!vm_guest_comes_up(vm)) {
+        g_error("the guest did not come up within %d s", VM_PATIENCE_S);
     }
-    g_error("the guest did not come up within %d s", VM_PATIENCE_S);
+    vm_assert_guest_works(vm);
 }
 
 uint64_t vm_pages_written(QTestState *vm)
@@ -155,15 +181,33 @@ void vm_assert_guest_works(QTestState *vm)
     g_error("the guest stands still at %" PRIu64 " pages", first);
 }
 
-double vm_bytes_per_s(QTestState *vm)
+double vm_bytes_per_s_over(QTestState *vm, double seconds)
 {
     int64_t start_us = g_get_monotonic_time();
     uint64_t first = vm_pages_written(vm);
     uint64_t pages;
 
-    g_usleep(MEASURE_US);
+    g_usleep(seconds * G_USEC_PER_SEC);
     pages = vm_pages_written(vm) - first;
     return pages * VM_PAGE_BYTES * 1e6 / (g_get_monotonic_time() - start_us);
+}
+
+double vm_bytes_per_s(QTestState *vm)
+{
+    return vm_bytes_per_s_over(vm, MEASURE_S);
+}
+
+bool vm_readers_work(QTestState *vm)
+{
+    uint16_t first = qtest_readw(vm, READ_COUNT);
+
+    for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
+        if (qtest_readw(vm, READ_COUNT) != first) {
+            return true;
+        }
+        g_usleep(POLL_US);
+    }
+    return false;
 }
 
 void vm_set_spin(QTestState *vm, uint32_t spin)

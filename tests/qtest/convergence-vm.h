@@ -3,7 +3,9 @@
  *
  * The guest is a boot sector that increments a word in each of its pages, round
  * and round, and counts the pages it has been to.  So its memory tells at any
- * time whether it is whole: the count says what each word has to be.
+ * time whether it is whole: the count says what each word has to be.  Its first
+ * vCPU does that; the others, if there are any, only count in a word of their
+ * own: they read, as it is called here.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -45,12 +47,19 @@ const char *vm_dir(void);
  * @args: more of the command line
  */
 QTestState *vm_start(GuestLoad load, const char *args);
+/* The same with another accelerator than TCG, or more RAM. */
+QTestState *vm_start_on(const char *accel, unsigned ram_mb, GuestLoad load,
+                        const char *args);
 
 /* Guest */
 void vm_wait_guest_up(QTestState *vm);
+/* The same for hosts that may not be able to run it: false if it is not up. */
+bool vm_guest_comes_up(QTestState *vm);
+bool vm_readers_work(QTestState *vm);
 uint64_t vm_pages_written(QTestState *vm);
 void vm_assert_guest_works(QTestState *vm);
 double vm_bytes_per_s(QTestState *vm);
+double vm_bytes_per_s_over(QTestState *vm, double seconds);
 /* Have a guest that is up write at about that rate. */
 void vm_pace(QTestState *vm, double bytes_per_s);
 void vm_set_spin(QTestState *vm, uint32_t spin);
