@@ -37,7 +37,7 @@
  * computes writes to pages of its kernel's, 30 to 65 were seen in 0.3 s, and to
  * all of them within a few ms of their dirty bits being cleared.
  */
-#define DIRTYLIMIT_BURST_MIN_BYTES      (128 * 4096)
+#define DIRTYLIMIT_BURST_MIN_BYTES      (64 * 4096)
 /* A sleep ends when so much is saved up: not one sleep a page. */
 #define DIRTYLIMIT_RESTED_NS            (DIRTYLIMIT_BURST_NS / 4)
 /* The most of a late wake-up that stays a vCPU's own. */
