@@ -25,7 +25,7 @@ typedef struct Replay {
     bool limited;
     uint64_t limits_bytes_per_s[SIM_MAX_VCPUS];
     unsigned n_limits;
-    unsigned decisions, differences;
+    unsigned decisions, differences, damaged;
     bool started;
 } Replay;
 
@@ -33,47 +33,56 @@ typedef struct Field {
     const char *key;
     size_t size;
     void *value;
+    uint64_t min, max;
 } Field;
 
-#define FIELD(key, member) { key, sizeof(replay->member), &replay->member }
+/* The engine may rely on these, which QEMU has checked or counted. */
+#define FIELD(key, member, min, max) \
+    { key, sizeof(replay->member), &replay->member, min, max }
+#define MAX_NS      (INT64_MAX / 4)
+#define MAX_BYTES   ((uint64_t)INT64_MAX)
 
+/* Returns: false if the value cannot be one of QEMU's. */
 static bool set_number(Replay *replay, const char *key, const char *value)
 {
     const Field fields[] = {
-        FIELD("auto", params.auto_converge),
-        FIELD("initial", params.initial_throttle_pct),
-        FIELD("increment", params.throttle_increment_pct),
-        FIELD("max", params.max_throttle_pct),
-        FIELD("threshold", params.trigger_threshold_pct),
-        FIELD("tailslow", params.tailslow),
-        FIELD("period_ms", params.sync_period_ms),
-        FIELD("downtime_ms", params.downtime_limit_ms),
-        FIELD("vcpu_limit", params.vcpu_dirty_limit_bytes_per_s),
-        FIELD("now_ns", sample.now_ns),
-        FIELD("interval_ns", sample.interval_ns),
-        FIELD("dirtied", sample.dirtied_bytes),
-        FIELD("touched", sample.touched_bytes),
-        FIELD("drained", sample.drained_bytes),
-        FIELD("zero", sample.zero_bytes),
-        FIELD("wire", sample.wire_bytes),
-        FIELD("remaining", sample.remaining_bytes),
-        FIELD("ram", sample.ram_bytes),
-        FIELD("bulk_remaining", sample.bulk_remaining_bytes),
-        FIELD("bulk_empty", sample.bulk_empty_bytes),
-        FIELD("bandwidth", sample.bandwidth_bytes_per_s),
-        FIELD("sync_cost_ns", sample.sync_cost_ns),
-        FIELD("throttle", sample.throttle_pct),
-        FIELD("bulk", sample.bulk_pass),
-        FIELD("valid", sample.valid),
-        FIELD("decided_throttle", throttle_pct),
-        FIELD("next_sync_ns", next_sync_ns),
-        FIELD("limited", limited),
+        FIELD("auto", params.auto_converge, 0, 1),
+        FIELD("initial", params.initial_throttle_pct, 1, 99),
+        FIELD("increment", params.throttle_increment_pct, 1, 99),
+        FIELD("max", params.max_throttle_pct, 1, 99),
+        FIELD("threshold", params.trigger_threshold_pct, 1, 100),
+        FIELD("tailslow", params.tailslow, 0, 1),
+        FIELD("period_ms", params.sync_period_ms, 100, 60000),
+        FIELD("downtime_ms", params.downtime_limit_ms, 0, 2000000),
+        FIELD("vcpu_limit", params.vcpu_dirty_limit_bytes_per_s, 0, UINT64_MAX),
+        FIELD("now_ns", sample.now_ns, 0, MAX_NS),
+        FIELD("interval_ns", sample.interval_ns, 0, MAX_NS),
+        FIELD("dirtied", sample.dirtied_bytes, 0, MAX_BYTES),
+        FIELD("touched", sample.touched_bytes, 0, MAX_BYTES),
+        FIELD("drained", sample.drained_bytes, 0, MAX_BYTES),
+        FIELD("zero", sample.zero_bytes, 0, MAX_BYTES),
+        FIELD("wire", sample.wire_bytes, 0, MAX_BYTES),
+        FIELD("remaining", sample.remaining_bytes, 0, MAX_BYTES),
+        FIELD("ram", sample.ram_bytes, 0, MAX_BYTES),
+        FIELD("bulk_remaining", sample.bulk_remaining_bytes, 0, MAX_BYTES),
+        FIELD("bulk_empty", sample.bulk_empty_bytes, 0, MAX_BYTES),
+        FIELD("bandwidth", sample.bandwidth_bytes_per_s, 0, UINT64_MAX),
+        FIELD("sync_cost_ns", sample.sync_cost_ns, 0, MAX_NS),
+        FIELD("throttle", sample.throttle_pct, 0, 99),
+        FIELD("bulk", sample.bulk_pass, 0, 1),
+        FIELD("valid", sample.valid, 0, 1),
+        FIELD("decided_throttle", throttle_pct, 0, 99),
+        FIELD("next_sync_ns", next_sync_ns, 0, MAX_NS),
+        FIELD("limited", limited, 0, 1),
     };
     uint64_t number = value[0] == '-' ? (uint64_t)strtoll(value, NULL, 10) :
                       strtoull(value, NULL, 10);
 
     for (unsigned i = 0; i < G_N_ELEMENTS(fields); i++) {
         if (!strcmp(fields[i].key, key)) {
+            if (number < fields[i].min || number > fields[i].max) {
+                return false;
+            }
             switch (fields[i].size) {
             case 1:
                 *(uint8_t *)fields[i].value = number;
@@ -85,18 +94,20 @@ static bool set_number(Replay *replay, const char *key, const char *value)
                 *(uint64_t *)fields[i].value = number;
                 break;
             }
-            return true;
+            break;
         }
     }
-    return false;
+    /* Forecasts are not decisions; what is unknown is from the future. */
+    return true;
 }
 
-static void set_field(Replay *replay, const char *key, const char *value)
+static bool set_field(Replay *replay, const char *key, const char *value)
 {
     const char *colon = strchr(value, ':');
 
     if (!strcmp(key, "policy")) {
         replay->params.policy = convergence_policy_find(value);
+        return replay->params.policy;
     } else if (!strcmp(key, "phase")) {
         g_strlcpy(replay->phase, value, sizeof(replay->phase));
     } else if (!strcmp(key, "v") && colon &&
@@ -110,12 +121,13 @@ static void set_field(Replay *replay, const char *key, const char *value)
         replay->limits_bytes_per_s[replay->n_limits++] =
             strtoull(colon + 1, NULL, 10);
     } else {
-        /* Forecasts are not decisions; what is unknown is from the future. */
-        set_number(replay, key, value);
+        return set_number(replay, key, value);
     }
+    return true;
 }
 
-static void parse(Replay *replay, char *text)
+/* Returns: false if it is no decision of QEMU's, but what became of one. */
+static bool parse(Replay *replay, char *text)
 {
     char *save = NULL;
 
@@ -127,9 +139,12 @@ static void parse(Replay *replay, char *text)
 
         if (equals) {
             *equals = '\0';
-            set_field(replay, word, equals + 1);
+            if (!set_field(replay, word, equals + 1)) {
+                return false;
+            }
         }
     }
+    return replay->params.policy;
 }
 
 static bool same_limits(const Replay *replay, const ConvergenceDecision *d)
@@ -185,17 +200,27 @@ int sim_replay(const char *path, FILE *out)
         fprintf(stderr, "converge-sim: %s: %s\n", path, strerror(errno));
         return 2;
     }
+    /* For lines that were cut short. */
+    replay->params = (ConvergenceParams) {
+        .initial_throttle_pct = 20, .throttle_increment_pct = 10,
+        .max_throttle_pct = 99, .trigger_threshold_pct = 50,
+        .sync_period_ms = 1000, .downtime_limit_ms = 300,
+    };
     while (getline(&line, &size, file) > 0) {
         char *text = strstr(line, MARK);
 
-        if (text) {
-            parse(replay, text + strlen(MARK));
+        if (text && parse(replay, text + strlen(MARK))) {
             decide_again(replay, out);
+        } else if (text) {
+            replay->damaged++;
         }
     }
     free(line);     /* getline's own, not GLib's */
     if (file != stdin) {
         fclose(file);
+    }
+    if (replay->damaged) {
+        fprintf(out, "%u damaged lines were passed over\n", replay->damaged);
     }
     fprintf(out, "%u decisions, %u of them differ\n", replay->decisions,
             replay->differences);
