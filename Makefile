@@ -3,18 +3,21 @@
 #
 # A thin front: each verb is a script in scripts/, which can be run alone.
 
-.PHONY: help packages qemu host demo check bench series guest clean
+.PHONY: help packages qemu host demo check bench series guest libvirt clean
 
 help:
 	@echo 'make demo        set up, build, and watch a write-heavy guest migrate'
 	@echo 'make check       set up, build, and run every test;'
 	@echo '                 SUITE=name runs one, tests/suites lists them'
 	@echo 'make check-asan  the same under sanitizers, in a build of their own'
-	@echo 'make check-libvirt  migrations driven by Debian'"'"'s libvirt; as root'
+	@echo 'make check-libvirt  migrations driven by libvirt, Debian'"'"'s and ours;'
+	@echo '                 as root'
 	@echo 'make check-arch  build without KVM, without TCG, for other targets'
 	@echo 'make qemu        build build/qemu/qemu-system-x86_64'
 	@echo 'make host        build what needs no QEMU: engine, tests, tools'
 	@echo 'make guest       make the Linux guest that demo and bench migrate'
+	@echo 'make libvirt     build libvirtd and virsh with our series for them in'
+	@echo '                 build/libvirt; mails for git am in its series/'
 	@echo 'make bench       compare with stock QEMU, or with PEER=/path/to/qemu'
 	@echo 'make series      write build/series/*.patch, for git am'
 	@echo 'make clean       remove build/'
@@ -35,6 +38,13 @@ guest: host
 
 demo: qemu host
 	@scripts/demo
+
+libvirt: packages
+	@scripts/packages libvirt
+	@scripts/fetch libvirt
+	@scripts/prepare libvirt
+	@scripts/libvirt
+	@scripts/series libvirt
 
 bench: qemu host
 	@scripts/bench

@@ -15,6 +15,13 @@ src=${CONVERGE_SRC:-$build/src}
 patches=$top/patches/qemu-7.2
 logs=$build/logs
 
+# Whose source fetch, overlay and prepare work on; see for_project.
+project=qemu
+title=QEMU
+release=7.2
+ours=$top
+overlay_list=$scripts/overlay.txt
+
 verb=$(basename "$0")
 
 say()
@@ -27,6 +34,36 @@ die()
 {
     printf '%s: error: %s\n' "$verb" "$*" >&2
     exit 1
+}
+
+# for_project [NAME]: what is done to QEMU is done to another project: in a
+# directory of its own below the build directory, with the patches and the files
+# of ours that are for it.
+for_project()
+{
+    case ${1:-qemu} in
+    qemu) return ;;
+    libvirt) title=libvirt release=9.0 ;;
+    *) die "$1 is none of ours; there are qemu and libvirt" ;;
+    esac
+    project=$1
+    ours=$top/$project
+    overlay_list=$scripts/overlay-$project.txt
+    patches=$top/patches/$project-$release
+    build=$build/$project
+    pristine=$build/pristine
+    src=$build/src
+    logs=$build/logs
+}
+
+# version_of TREE: of the project's source in it; nothing if it is none.
+version_of()
+{
+    case $project in
+    qemu) cat "$1/VERSION" 2>/dev/null || true ;;
+    *) sed -n "/^project(/,/)/s/^ *version: '\(.*\)',.*/\1/p" \
+            "$1/meson.build" 2>/dev/null || true ;;
+    esac
 }
 
 # Two runs at once would unpack, lay in and compile over each other. $1 names

@@ -23,7 +23,7 @@ series_git()
         git -C "$series_tree" -c gc.auto=0 -c core.autocrlf=false "$@"
 }
 
-# Puts the tree back to pristine QEMU. Only files that differ are written, so
+# Puts the tree back to the pristine one. Only files that differ are written, so
 # a build of the tree stays incremental.
 series_pristine()
 {
@@ -34,7 +34,7 @@ series_pristine()
         git init --quiet --bare "$series_repo"
         series_git config core.bare false
         series_git add --all --force
-        series_git commit --quiet --message "QEMU $(cat "$pristine/VERSION")"
+        series_git commit --quiet --message "$title $(version_of "$pristine")"
         series_git tag --force pristine
         write_whole "$series_tree.from" <"$pristine.from"
     fi

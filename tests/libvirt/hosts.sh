@@ -2,12 +2,15 @@
 # Copyright (c) 2026 The Converge developers
 #
 # Two hosts, src and dst, on one machine: a libvirtd each, in mount and UTS
-# namespaces of its own. Read by run, which is the first process of a PID
+# namespaces of its own; and where these are ours, a third one, debian, whose
+# libvirtd is Debian's. Read by run, which is the first process of a PID
 # namespace with a tmpfs on $lab: when it is gone, for whatever reason, so are
 # all processes, mounts, sockets and files of both hosts.
 
 # A host sees its own files at these places; /run holds sockets and PID files.
 host_dirs='etc/libvirt run var/lib/libvirt var/cache/libvirt var/log/libvirt'
+
+hosts="src dst${LIBVIRT:+ debian}"
 
 uri_of()
 {
@@ -31,7 +34,7 @@ qmp()
     on "$1" qemu-monitor-command guest "$2"
 }
 
-# host_make NAME N: its files. dst differs from src in name and UUID alone.
+# host_make NAME N: its files. Hosts differ in name and UUID alone.
 host_make()
 {
     root=$lab/$1
@@ -63,7 +66,10 @@ EOF
 host_start()
 {
     mkdir -p "$lab/host"
-    host_name=$1 host_dirs=$host_dirs lab=$lab \
+    libvirtd=libvirtd
+    [ "$1" != debian ] ||
+        libvirtd='env -u LIBVIRT_DIR_OVERRIDE /usr/sbin/libvirtd'
+    host_name=$1 host_dirs=$host_dirs lab=$lab libvirtd=$libvirtd \
         unshare --mount --uts --propagation private sh -euc '
             hostname "converge-$host_name"
             for d in $host_dirs; do
@@ -71,7 +77,7 @@ host_start()
                 mount --bind "$lab/$host_name/$d" "/$d"
             done
             mount --bind "$lab/$host_name" "$lab/host"
-            HOME=$lab/$host_name/home exec libvirtd
+            HOME=$lab/$host_name/home exec $libvirtd
         ' >"$lab/$1/libvirtd.out" 2>&1 &
     echo $! >"$lab/$1/libvirtd.pid"
 }
@@ -95,6 +101,7 @@ host_clear()
         kill_qemu "$1"
     within 10 host_is_empty "$1" || return 1
     on "$1" undefine guest --managed-save >/dev/null 2>&1 || true
+    rm -f "$lab/$1/var/log/libvirt/qemu/guest.log"
     : >"$lab/$1/serial"
 }
 

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The Converge developers
 #
-# Migrations of tests/libvirt, from src to dst. Read by run.
+# Migrations of tests/libvirt, from src to the host $to. Read by run.
+
+# What a case may set otherwise: where to, and who speaks to the destination,
+# libvirtd or virsh.
+to=dst
+p2p=--p2p
 
 # Slow enough that a guest outpaces it on any machine.
 link_mib_per_s=16
@@ -29,8 +34,8 @@ migrate_start()
     rm -f "$lab/migrate.sock" "$lab/migrate.status"
     (
         status=0
-        virsh -q -c "$(uri_of src)" migrate guest --live --p2p --unsafe \
-            --bandwidth "$link_mib_per_s" --desturi "$(uri_of dst)" \
+        virsh -q -c "$(uri_of src)" migrate guest --live $p2p --unsafe \
+            --bandwidth "$link_mib_per_s" --desturi "$(uri_of "$to")" \
             --migrateuri "unix://$lab/migrate.sock" "$@" \
             >"$lab/migrate.out" 2>&1 || status=$?
         echo "$status" >"$lab/migrate.status"
@@ -54,11 +59,11 @@ migrate_succeeds_within()
         "$(hmp src 'info migrate' | grep -E '^(conv|throttled|remaining|exp)')"
     [ "$(cat "$lab/migrate.status")" -eq 0 ] || fail "virsh migrate fails"
     host_is_empty src || fail "the guest is still on src"
-    guest_runs dst
+    guest_runs "$to"
 }
 
 # migrate_fails_within SECONDS TEXT: saying TEXT; the guest gets on at src, and
-# dst has no trace of it.
+# the destination has no trace of it.
 migrate_fails_within()
 {
     within "$1" migrate_ended || fail "virsh migrate is not done after $1 s"
@@ -66,7 +71,7 @@ migrate_fails_within()
     grep -qF "$2" "$lab/migrate.out" || fail "virsh does not say '$2'"
     [ "$(on src domstate guest)" = running ] || fail "the guest does not run"
     guest_runs src
-    within 10 host_is_empty dst || fail "the guest is on dst"
+    within 10 host_is_empty "$to" || fail "the guest is on $to"
 }
 
 # What domjobinfo says, "Name: value"; nothing when there is no job.

@@ -8,28 +8,10 @@
 
 set -eu
 . "$(dirname "$0")/tap.sh"
+. "$here/series-taken.sh"
 
 # The real one first: it needs the real directories.
-real_build=${CONVERGE_BUILD:-$repo/build}
-try "$scripts/series"
-ok 'every file and every patch of ours is in one commit' succeeded
-
-apply_series()
-{
-    rm -rf "$work/am.git" "$work/am"
-    git clone --quiet --shared --no-checkout "$real_build/series.git" "$work/am"
-    git -C "$work/am" checkout --quiet --detach pristine
-    git -C "$work/am" -c user.name=a -c user.email=a@b -c gc.auto=0 \
-        am --quiet "$real_build"/series/*.patch
-}
-try apply_series
-ok 'git am takes the series on pristine QEMU' succeeded
-ok 'and the result is what we build' \
-    diff -rq --exclude=.git --exclude=__pycache__ "$work/am" "$real_build/src"
-ok 'each mail is signed off and numbered' same_text \
-    "$(grep -L '^Signed-off-by: ' "$real_build"/series/*.patch;
-       grep -L '^Subject: \[PATCH [0-9]*/[0-9]*\] ' "$real_build"/series/*.patch)" \
-    ''
+series_is_taken "${CONVERGE_BUILD:-$repo/build}"
 
 # The rest on a small tree.
 fresh_project
