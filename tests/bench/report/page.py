@@ -276,6 +276,7 @@ def section(title, *parts):
 
 
 def html(summary):
+    method = "".join(f"<li>{escape(m)}</li>" for m in text.METHOD)
     body = [
         "<h1>Live migration: stock QEMU and ours, side by side</h1>",
         "".join(f'<p class="host">{escape(h)}</p>'
@@ -313,6 +314,9 @@ def html(summary):
                 forecast_table(summary)),
         section("All figures", paragraph("Medians. Hover over a name for its "
                                          "load."), big_table(summary)),
+        section("How it was measured", f"<ul>{method}</ul>",
+                paragraph("<code>make bench</code> does the same on your "
+                          "host.")),
     ]
     return ("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
             "<meta name=\"viewport\" content=\"width=device-width\">"
@@ -325,7 +329,9 @@ def markdown(summary, picture_page):
     lines = ["# Benchmark", "", f"The same with plots: [{picture_page}]"
              f"({picture_page}). Written by `scripts/bench-docs`.", ""]
     lines += [f"* {h}" for h in text.host_lines(summary)]
-    lines += ["", "```", text.table(summary).rstrip(), "```", ""]
+    lines += ["", "```", text.table(summary).rstrip(), "```", "",
+              "## How it was measured", ""]
+    lines += [f"* {m}" for m in text.METHOD] + [""]
     return "\n".join(lines)
 
 

@@ -9,6 +9,28 @@ HEADLINE = ["paced", "flat-out"]
 README_VARIANTS = ["dirty-limit", "predictive", "stock"]
 
 
+METHOD = [
+    "One guest after another: source and destination are two processes of the "
+    "same QEMU on one host, the link is QEMU's max-bandwidth. Each run boots "
+    "the guest anew and watches its load undisturbed for 1.5 s; that is what "
+    "its work during the migration is held against.",
+    "Variants take turns run by run, stock first in run 1, the next one first "
+    "in run 2, and so on. Loads are the same in each run: their random "
+    "numbers start from fixed seeds.",
+    "F is measured per workload with stock QEMU: the time of the first pass "
+    "over memory, and what is dirty then over the bandwidth. A migration is "
+    "called off after a multiple of F.",
+    "Where the host has two CPUs or more, vCPUs that only compute have its "
+    "last CPU for themselves, for all variants alike; everything else shares "
+    "the others. So what such a vCPU loses, it loses to the throttle and not "
+    "to its neighbours.",
+    "Work lost: how long a vCPU would need, undisturbed, for what it did not "
+    "get done during the migration. Negative where the host ran faster then.",
+    "Completed is only who is seen at work at the destination: the guest's "
+    "own reports must come from there.",
+]
+
+
 def seconds(total):
     return ("> " if total["bound"] else "") + f'{total["median"]:.1f}'
 
