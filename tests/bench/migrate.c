@@ -8,7 +8,7 @@
 
 #include "migrate.h"
 
-#include "migrate-pair.h"
+#include "host-load.h"
 
 #include <string.h>
 
@@ -255,6 +255,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     MigratePair pair = { 0 };
     gint64 base_us, start_us;
     guint64 base_wait_ns, cpu_ns, main_thread_ns;
+    HostLoad base_load;
 
     result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
     result->downtime_ms = -1;
@@ -266,6 +267,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     migrate_sleep_ms(migrate_settle_ms(spec));
     base_us = g_get_monotonic_time();
     base_wait_ns = vm_cpu_wait_ns(pair.source);
+    base_load = host_load_now(&pair);
     migrate_sleep_ms(spec->baseline_ms ?: DEFAULT_BASELINE_MS);
     start_us = g_get_monotonic_time();
     result->host_wait_pct =
@@ -279,6 +281,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     cpu_ns = vm_cpu_ns(pair.source);
     main_thread_ns = vm_main_thread_ns(pair.source);
     follow(&pair, spec, result, start_us);
+    result->host_others_pct = host_load_others_pct(&base_load, &pair);
     result->cpu_ns = vm_cpu_ns(pair.source) - cpu_ns;
     result->main_thread_ns = vm_main_thread_ns(pair.source) - main_thread_ns;
     if (result->outcome == MIGRATE_COMPLETED) {

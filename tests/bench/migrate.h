@@ -87,10 +87,13 @@ typedef struct MigrateResult {
      * "undisturbed" was not: the guest's losses come out too small.
      */
     double host_wait_pct;
+    /* Of the host's CPUs, taken by others from then on; -1: not known */
+    double host_others_pct;
 } MigrateResult;
 
 /* From here on a result is to be shown with a warning */
 #define MIGRATE_HOST_WAIT_WARN_PCT 10
+#define MIGRATE_HOST_OTHERS_WARN_PCT 5
 
 /*
  * What stopping the guest would take: the yardstick for every slow-down.

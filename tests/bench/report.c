@@ -89,10 +89,15 @@ void report_table_row(FILE *out, const MigrateSpec *spec,
     if (result->why) {
         fprintf(out, "  why: %s\n", result->why);
     }
-    if (result->host_wait_pct >= MIGRATE_HOST_WAIT_WARN_PCT) {
+    if (result->host_wait_pct >= MIGRATE_HOST_WAIT_WARN_PCT && !spec->pin) {
         fprintf(out, "  the host was busy: even before, vCPUs waited %.0f %% "
                 "of their time for a CPU; work and times are unreliable\n",
                 result->host_wait_pct);
+    }
+    if (result->host_others_pct >= MIGRATE_HOST_OTHERS_WARN_PCT) {
+        fprintf(out, "  the host did other things: they took %.0f %% of its "
+                "CPUs meanwhile; work and times are unreliable\n",
+                result->host_others_pct);
     }
     fflush(out);
 }
@@ -176,6 +181,7 @@ static void add_result(JsonBuilder *b, const MigrateResult *result)
     add_double(b, "max_silence_ms", result->max_silence_ms);
     add_int(b, "bad_pages", result->bad_pages);
     add_double(b, "host_wait_pct", result->host_wait_pct);
+    add_double(b, "host_others_pct", result->host_others_pct);
 }
 
 /* Of the guest's timers vCPU by vCPU, and last of a program's answers */

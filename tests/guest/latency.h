@@ -20,7 +20,7 @@
 
 /*
  * What was due at @due_ns, and each @period_ns later up to now, happened at
- * @now_ns.  Whoever is held up for 100 ms misses a hundred turns of 1 ms, not
+ * @now_ns.  Whoever is held up for 400 ms misses a hundred turns of 4 ms, not
  * one: all of them count.  Returns when it is due next.  One caller for each
  * histogram.
  */
@@ -30,7 +30,7 @@ uint64_t latency_add(unsigned histogram, uint64_t due_ns, uint64_t period_ns,
 /* "2:17+9:1/-/..." (bucket:count, "-" if empty), "" if all are empty */
 void latency_print(char *text, size_t bytes);
 
-/* Starts a thread on each of the first vCPUs that wakes once a millisecond */
+/* Starts a thread on each of the first vCPUs that wakes each 4 ms */
 bool latency_start_clocks(unsigned nr_vcpus);
 
 #endif

@@ -303,7 +303,7 @@ def html(summary):
                 "".join(paragraph(escape(told))
                         for told in text.downtimes(summary))),
         section("Latency in the guest",
-                paragraph("How late a timer of 1 ms fires on the last vCPU "
+                paragraph("How late a timer of 4 ms fires on the last vCPU "
                           "that does not write, 99th percentile over the "
                           "migration; for redis, how late it answers."),
                 latency_bars(summary)),

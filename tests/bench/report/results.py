@@ -12,8 +12,8 @@ import statistics
 FORMAT = 2
 ORDER = ["stock", "step", "predictive", "dirty-limit", "auto"]
 
-# From here on even the undisturbed guest had to wait for the host
-BUSY_HOST_PCT = 10.0
+# From here on others' share of the host's CPUs disturbs what is measured
+BUSY_HOST_PCT = 5.0
 
 # What bench-downtime calls its runs: many short ones, which have no F
 CAMPAIGN = "downtime"
@@ -23,19 +23,32 @@ def load_runs(paths):
     """All runs of some files, the hosts they name, and what names mean."""
     runs, hosts, described = [], [], {}
     for path in paths:
-        host = None
         with open(path, encoding="utf-8") as lines:
             for line in lines:
                 item = json.loads(line)
                 if "host" in item:
-                    host = item["host"]
-                    hosts.append(host)
+                    hosts.append(item["host"])
                 elif "describes" in item:
                     described[item["describes"]] = item
                 else:
-                    item["order"] = len(runs)
+                    item["part"] = len(hosts)
                     runs.append(item)
-    return runs, hosts, described
+    return least_disturbed(runs), hosts, described
+
+
+def others_pct(run):
+    return run.get("host_others_pct", 0)
+
+
+def least_disturbed(runs):
+    """Of a run that was made again, as the host was busy, the best try."""
+    best = {}
+    for number, run in enumerate(runs):
+        key = (run["part"], run["workload"], variant_of(run), run["run"],
+               number if run["workload"] == CAMPAIGN else None)
+        if key not in best or others_pct(run) < others_pct(best[key]):
+            best[key] = run
+    return list(best.values())
 
 
 def variant_of(run):
@@ -123,7 +136,7 @@ def summarise_variant(runs, f_s):
                                 if i < len(lost_pct)), default=None),
         "silence_ms": max(r["max_silence_ms"] for r in runs),
         "bad_pages": max(r["bad_pages"] for r in runs),
-        "host_wait_pct": max(r["host_wait_pct"] for r in runs),
+        "host_others_pct": max(others_pct(r) for r in runs),
         "latency": latencies_of(runs),
     }
 
@@ -234,7 +247,7 @@ def summarise(paths):
         "stock_lost_guests": sum(is_lost(r) for r in runs
                                  if variant_of(r) == "stock"),
         "runs": len(runs),
-        "busy_runs": sum(r["host_wait_pct"] >= BUSY_HOST_PCT for r in runs),
+        "busy_runs": sum(others_pct(r) >= BUSY_HOST_PCT for r in runs),
         "stock_runs": sum(variant_of(r) == "stock" for r in runs),
         "workloads": workloads,
         "downtimes": count_downtimes(r for r in everything

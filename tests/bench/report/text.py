@@ -24,6 +24,8 @@ METHOD = [
     "last CPU for themselves, for all variants alike; everything else shares "
     "the others. So what such a vCPU loses, it loses to the throttle and not "
     "to its neighbours.",
+    "A run beside which others took 5 % or more of the host's CPUs is made "
+    "once more, and the less disturbed of the two counts.",
     "Work lost: how long a vCPU would need, undisturbed, for what it did not "
     "get done during the migration. Negative where the host ran faster then.",
     "Completed is only who is seen at work at the destination: the guest's "
@@ -113,8 +115,7 @@ def claims(summary):
     lines = [""] + downtimes(summary)
     if summary["busy_runs"]:
         lines.append(f'in {summary["busy_runs"]} of {summary["runs"]} runs '
-                     f'the host was busy: even before the migration vCPUs '
-                     f'waited for a CPU')
+                     f'others took 5 % or more of the host\'s CPUs')
     if summary["stock_lost_guests"]:
         lines.append(f'stock: in {summary["stock_lost_guests"]} of '
                      f'{summary["stock_runs"]} runs QEMU said "completed" '
