@@ -257,6 +257,7 @@ convergence_engine_update(ConvergenceEngine *engine,
         *decision = (ConvergenceDecision) {
             .phase = CONVERGENCE_PHASE_OFF,
             .next_sync_ns = params->sync_period_ms * NS_PER_MS,
+            .reason = CONVERGENCE_REASON_OFF,
         };
         engine->policy = NULL;
         return decision;

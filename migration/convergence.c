@@ -207,12 +207,23 @@ static ConvergenceProgress make_progress(void)
     };
 }
 
+static void report(ConvergencePhase phase, const char *reason)
+{
+    g_strlcpy(convergence.reason, reason, sizeof(convergence.reason));
+    if (phase != convergence.phase) {
+        convergence.phase = phase;
+        qapi_event_send_migration_convergence((ConvergenceState)phase,
+                                              convergence.reason);
+    }
+}
+
 void convergence_start(MigrationState *s)
 {
     int64_t now = now_ns();
     ConvergenceProgress progress;
     uint64_t remaining_bytes = ram_bytes_remaining();
     uint64_t untouched_bytes = convergence_untouched_bytes();
+    char begin[CONVERGENCE_REASON_MAX_BYTES];
 
     qemu_mutex_lock_iothread();
     qemu_mutex_lock(&convergence.lock);
@@ -220,7 +231,7 @@ void convergence_start(MigrationState *s)
     convergence.known = engine_wanted(&convergence.params);
     convergence_engine_init(&convergence.engine, now);
     convergence.phase = CONVERGENCE_PHASE_OFF;
-    convergence.reason[0] = '\0';
+    report(CONVERGENCE_PHASE_OFF, CONVERGENCE_REASON_OFF);
     convergence.passes = 0;
     convergence.pass_sent = false;
     convergence.pass_remaining_bytes = remaining_bytes;
@@ -243,6 +254,11 @@ void convergence_start(MigrationState *s)
                                 &progress);
     qatomic_set(&convergence.next_sync_ns,
                 now + convergence.params.sync_period_ms * SCALE_MS);
+    if (convergence.params.auto_converge) {
+        snprintf(begin, sizeof(begin), "%.1f MB remain: the first look at the "
+                 "guest is still to come", remaining_bytes / 1e6);
+        report(CONVERGENCE_PHASE_WATCHING, begin);
+    }
     qemu_mutex_unlock(&convergence.lock);
     qemu_mutex_unlock_iothread();
 
@@ -371,16 +387,6 @@ static void apply(const ConvergenceDecision *decision)
     }
 }
 
-static void report(ConvergencePhase phase, const char *reason)
-{
-    g_strlcpy(convergence.reason, reason, sizeof(convergence.reason));
-    if (phase != convergence.phase) {
-        convergence.phase = phase;
-        qapi_event_send_migration_convergence((ConvergenceState)phase,
-                                              convergence.reason);
-    }
-}
-
 static void report_decision(const ConvergenceDecision *decision)
 {
     const ConvergenceDeadline *deadline = &convergence.engine.deadline;
@@ -448,10 +454,8 @@ void convergence_sync_end(void)
                                              &convergence.params, &sample);
         trace_decision(&sample, decision);
         apply(decision);
-        if (convergence.params.auto_converge) {
-            convergence.known = true;
-            report_decision(decision);
-        }
+        convergence.known |= convergence.params.auto_converge;
+        report_decision(decision);
         if (decision->predicted) {
             s->expected_downtime = decision->predicted_downtime_ms;
         }

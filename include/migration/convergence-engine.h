@@ -23,6 +23,9 @@
 /* Room for the longest reason, figures and terminating NUL included. */
 #define CONVERGENCE_REASON_MAX_BYTES 320
 
+/* What there is to say while no policy acts. */
+#define CONVERGENCE_REASON_OFF "auto-converge is off"
+
 /* What the engine thinks of the migration; the names are QAPI's. */
 typedef enum ConvergencePhase {
     CONVERGENCE_PHASE_OFF,          /* no policy acts */

@@ -73,6 +73,22 @@ static void test_reason(const void *opaque)
                      CONVERGENCE_REASON_MAX_BYTES - 1);
 }
 
+/* The one state without figures: nothing was measured. */
+static void test_off_says_so(void)
+{
+    ConvergenceParams params = fixture_params("predictive");
+    const ConvergenceDecision *decision;
+    ConvergenceEngine engine;
+    ConvergenceSample sample;
+
+    convergence_engine_init(&engine, FIRST_NS);
+    sample = fixture_sample(&engine, SECOND_NS, 100, 64);
+    params.auto_converge = false;
+    decision = convergence_engine_update(&engine, &params, &sample);
+    g_assert_cmpint(decision->phase, ==, CONVERGENCE_PHASE_OFF);
+    g_assert_cmpstr(decision->reason, ==, "auto-converge is off");
+}
+
 static void test_longest_reason_fits(void)
 {
     ConvergenceParams params = fixture_params("predictive");
@@ -140,6 +156,7 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &table[i], test_reason);
     }
+    g_test_add_func("/convergence/reason/off", test_off_says_so);
     g_test_add_func("/convergence/reason/longest", test_longest_reason_fits);
     g_test_add_func("/convergence/reason/trace", test_trace_fits_any_buffer);
     return g_test_run();
