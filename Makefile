@@ -18,7 +18,9 @@ help:
 	@echo 'make guest       make the Linux guest that demo and bench migrate'
 	@echo 'make libvirt     build libvirtd and virsh with our series for them in'
 	@echo '                 build/libvirt; mails for git am in its series/'
-	@echo 'make bench       compare with stock QEMU, or with PEER=/path/to/qemu'
+	@echo 'make bench       compare with stock QEMU, or with PEER=/path/to/qemu;'
+	@echo '                 QUICK=1 takes minutes and not hours, scripts/bench'
+	@echo '                 has more settings'
 	@echo 'make series      write build/series/*.patch, for git am'
 	@echo 'make clean       remove build/'
 
