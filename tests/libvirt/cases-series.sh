@@ -170,6 +170,19 @@ case_options_without_p2p()
     migrate_succeeds_within 120
 }
 
+# What Nova and VDSM call takes the parameters and tells the statistics.
+case_options_python()
+{
+    guest_start busy
+    migrate_by /usr/bin/python3 "$here/migrate.py" "$(uri_of src)" \
+        "$(uri_of dst)" "unix://$lab/migrate.sock" "$link_mib_per_s"
+    within 30 settings_are predictive 600 abort 7000 ||
+        fail "QEMU has other settings"
+    within 30 /usr/bin/python3 "$here/job.py" "$(uri_of src)" \
+        convergence_policy predictive || fail "jobStats() has no policy"
+    migrate_succeeds_within 120
+}
+
 case_options_without_qemu_or_p2p()
 {
     p2p=

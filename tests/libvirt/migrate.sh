@@ -31,13 +31,19 @@ guest_start()
 # migrate_start [OPTION...]: virsh migrate in the background.
 migrate_start()
 {
+    # shellcheck disable=SC2086 # an option or none
+    migrate_by virsh -q -c "$(uri_of src)" migrate guest --live $p2p --unsafe \
+        --bandwidth "$link_mib_per_s" --desturi "$(uri_of "$to")" \
+        --migrateuri "unix://$lab/migrate.sock" "$@"
+}
+
+# migrate_by COMMAND...: which migrates the guest, in the background.
+migrate_by()
+{
     rm -f "$lab/migrate.sock" "$lab/migrate.status"
     (
         status=0
-        virsh -q -c "$(uri_of src)" migrate guest --live $p2p --unsafe \
-            --bandwidth "$link_mib_per_s" --desturi "$(uri_of "$to")" \
-            --migrateuri "unix://$lab/migrate.sock" "$@" \
-            >"$lab/migrate.out" 2>&1 || status=$?
+        "$@" >"$lab/migrate.out" 2>&1 || status=$?
         echo "$status" >"$lab/migrate.status"
     ) &
 }
