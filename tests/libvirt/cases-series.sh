@@ -151,35 +151,38 @@ case_options_to_stock()
 case_options_to_debian()
 {
     to=debian
-    guest_start busy
+    guest_start wild
     migrate_start --auto-converge --convergence-policy predictive \
-        --convergence-timeout 60
+        --convergence-timeout 600 --convergence-max-downtime 7000
     within 30 job_tells 'Convergence policy' 'predictive$' ||
         fail "the policy is not used"
+    on src migrate-setmaxdowntime guest 6000
     migrate_succeeds_within 120
 }
 
 case_options_without_p2p()
 {
     p2p=
-    guest_start busy
+    guest_start wild
     migrate_start --auto-converge --convergence-policy dirty-limit \
         --vcpu-dirty-limit 25
     within 30 has src query-migrate-parameters vcpu-dirty-limit 25 ||
         fail "QEMU has other settings"
+    on src migrate-setmaxdowntime guest 20000
     migrate_succeeds_within 120
 }
 
 # What Nova and VDSM call takes the parameters and tells the statistics.
 case_options_python()
 {
-    guest_start busy
+    guest_start wild
     migrate_by /usr/bin/python3 "$here/migrate.py" "$(uri_of src)" \
         "$(uri_of dst)" "unix://$lab/migrate.sock" "$link_mib_per_s"
     within 30 settings_are predictive 600 abort 7000 ||
         fail "QEMU has other settings"
     within 30 /usr/bin/python3 "$here/job.py" "$(uri_of src)" \
         convergence_policy predictive || fail "jobStats() has no policy"
+    on src migrate-setmaxdowntime guest 6000
     migrate_succeeds_within 120
 }
 
