@@ -301,7 +301,8 @@ static double dirty_again(const ConvergenceSample *sample)
  * RAM that has been sent; what the guest never touched is no part of it.  That
  * is late for slow writers and wrong for those that write to one place alone;
  * both is seen by the rate at which pages become dirty again now, which goes on
- * at least.  Once the guest is slowed, none of this can be more than the plan.
+ * at least: it grows with what has been sent, and what it was before counts
+ * only if it was more.  Once the guest is slowed, none of this can be more than the plan.
  */
 double convergence_model_dirty_at_bulk_end(const ConvergenceModel *model,
                                            const ConvergenceSample *sample,
@@ -314,7 +315,8 @@ double convergence_model_dirty_at_bulk_end(const ConvergenceModel *model,
     double sent = empty > 0 ? model->bulk_data_sent_bytes :
                   sample->ram_bytes - left;
     double by_part = sent > 0 ? again * left / sent : 0;
-    double by_rate = model->new_bytes_per_s * ends_s;
+    double rate = MAX(model->new_bytes_per_s, model->last_new_bytes_per_s);
+    double by_rate = rate * ends_s;
     double by_plan = dirty_bytes_per_s * clean_part(model) * ends_s;
     double more;
 
