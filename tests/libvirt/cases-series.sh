@@ -65,7 +65,7 @@ case_options_reach_qemu()
     on src domjobinfo guest --rawstats | grep -q '^convergence_state: ' ||
         fail "the statistics have no convergence_state"
     on src domjobabort guest
-    migrate_fails_within 30 'canceled by client'
+    migrate_cancelled
     settings_are_back
 }
 
@@ -94,7 +94,7 @@ case_options_timeout()
     sleep 10
     not migrate_ended || fail "it ends without a timeout"
     on src domjobabort guest
-    migrate_fails_within 30 'canceled by client'
+    migrate_cancelled
     migrate_start --auto-converge --convergence-timeout 3 \
         --convergence-max-downtime 20000
     migrate_succeeds_within 90

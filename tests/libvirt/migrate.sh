@@ -80,6 +80,17 @@ migrate_fails_within()
     within 10 host_is_empty "$to" || fail "the guest is on $to"
 }
 
+# migrate_cancelled: what domjobabort leads to. QEMU 7.2 first shuts down the
+# return path, whose socket is that of the migration where libvirt uses one, and
+# only then says that it cancels; on a busy machine, libvirt sees the migration
+# fail in between.
+migrate_cancelled()
+{
+    migrate_fails_within 30 'error: '
+    grep -qE "canceled by client|job 'migration out' .*failed|closed the monitor" \
+        "$lab/migrate.out" || fail "virsh gives another reason"
+}
+
 # What domjobinfo says, "Name: value"; nothing when there is no job.
 job()
 {
