@@ -127,30 +127,34 @@ static gboolean set_parameters(QmpClient *qmp, const MigrateSpec *spec,
     return qmp_run(qmp, "migrate-set-parameters", arguments, errp);
 }
 
+gboolean migrate_side_configure(QmpClient *qmp, const MigrateSpec *spec,
+                                GError **errp)
+{
+    if (!set_capability(qmp, "events", errp) ||
+        !set_parameters(qmp, spec, errp)) {
+        return FALSE;
+    }
+    for (const char *const *c = spec->capabilities; c && *c; c++) {
+        if (!set_capability(qmp, *c, errp)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 gboolean migrate_pair_configure(MigratePair *pair, const MigrateSpec *spec,
                                 GError **errp)
 {
-    Vm *sides[] = { pair->source, pair->destination };
+    QmpClient *source = vm_qmp(pair->source);
 
-    for (size_t i = 0; i < G_N_ELEMENTS(sides); i++) {
-        QmpClient *qmp = vm_qmp(sides[i]);
-
-        if (!set_capability(qmp, "events", errp) ||
-            !set_parameters(qmp, spec, errp)) {
-            return FALSE;
-        }
-        for (const char *const *c = spec->capabilities; c && *c; c++) {
-            if (!set_capability(qmp, *c, errp)) {
-                return FALSE;
-            }
-        }
-    }
-    return spec->no_auto_converge ||
-           set_capability(vm_qmp(pair->source), "auto-converge", errp);
+    return migrate_side_configure(source, spec, errp) &&
+           migrate_side_configure(vm_qmp(pair->destination), spec, errp) &&
+           (spec->no_auto_converge ||
+            set_capability(source, "auto-converge", errp));
 }
 
-static gboolean run_with_uri(QmpClient *qmp, const char *command,
-                             const char *uri, GError **errp)
+gboolean migrate_run_with_uri(QmpClient *qmp, const char *command,
+                              const char *uri, GError **errp)
 {
     JsonObject *arguments = json_object_new();
 
@@ -162,9 +166,9 @@ gboolean migrate_pair_go(MigratePair *pair, GError **errp)
 {
     g_autofree char *uri = vm_migrate_uri(pair->destination);
 
-    return run_with_uri(vm_qmp(pair->destination), "migrate-incoming", uri,
-                        errp) &&
-           run_with_uri(vm_qmp(pair->source), "migrate", uri, errp);
+    return migrate_run_with_uri(vm_qmp(pair->destination), "migrate-incoming",
+                                uri, errp) &&
+           migrate_run_with_uri(vm_qmp(pair->source), "migrate", uri, errp);
 }
 
 gint64 migrate_info_int(JsonObject *info, const char *group,

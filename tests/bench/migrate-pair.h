@@ -31,6 +31,14 @@ gboolean migrate_pair_start(MigratePair *pair, const MigrateSpec *spec,
 gboolean migrate_pair_configure(MigratePair *pair, const MigrateSpec *spec,
                                 GError **errp);
 
+/* The same for one side; auto-converge only if it is in the spec's list */
+gboolean migrate_side_configure(QmpClient *qmp, const MigrateSpec *spec,
+                                GError **errp);
+
+/* "migrate" or "migrate-incoming" */
+gboolean migrate_run_with_uri(QmpClient *qmp, const char *command,
+                              const char *uri, GError **errp);
+
 /* Returns once the migration is under way */
 gboolean migrate_pair_go(MigratePair *pair, GError **errp);
 
