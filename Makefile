@@ -12,6 +12,7 @@ help:
 	@echo 'make check-asan  the same under sanitizers, in a build of their own'
 	@echo 'make check-libvirt  migrations driven by libvirt, Debian'"'"'s and ours;'
 	@echo '                 as root'
+	@echo 'make check-long  each fault many times over; see docs/faults.md'
 	@echo 'make check-arch  build without KVM, without TCG, for other targets'
 	@echo 'make qemu        build build/qemu/qemu-system-x86_64'
 	@echo 'make host        build what needs no QEMU: engine, tests, tools'

@@ -1,0 +1,63 @@
+/*
+ * Faults: the destination dies, the connection breaks
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * Whatever it was about, the guest runs on at the source.
+ */
+
+#include "fault.h"
+
+#include <signal.h>
+
+#define END_TIMEOUT_S 30
+
+static gboolean migrate_to_phase(FaultRun *run, GError **errp)
+{
+    MigrateSpec migration = run->fault->detail == PHASE_SWITCHOVER ?
+                            fault_paused_migration(run) :
+                            fault_usual_migration(run);
+
+    return fault_migrate_as(run, &migration, errp) &&
+           fault_wait_phase(run, run->fault->detail, errp);
+}
+
+static gboolean destination_killed(FaultRun *run, GError **errp)
+{
+    if (!migrate_to_phase(run, errp)) {
+        return FALSE;
+    }
+    kill(vm_pid(world_other(run->world)), SIGKILL);
+    return world_settle(run->world, WORLD_SOURCE, END_TIMEOUT_S, errp);
+}
+
+static gboolean connection_cut(FaultRun *run, GError **errp)
+{
+    if (!migrate_to_phase(run, errp)) {
+        return FALSE;
+    }
+    wire_cut(run->world->wire);
+    return world_settle(run->world, WORLD_SOURCE, END_TIMEOUT_S, errp);
+}
+
+const Fault killed_faults[] = {
+    { "destination killed, set-up", 1, 20, destination_killed, PHASE_SETUP },
+    { "destination killed, bulk pass", 0, 20, destination_killed,
+      PHASE_BULK },
+    { "destination killed, throttling", 1, 20, destination_killed,
+      PHASE_SLOWED },
+    { "destination killed, near switch-over", 0, 20, destination_killed,
+      PHASE_NEAR_END },
+    { "destination killed, in the switch-over", 1, 20, destination_killed,
+      PHASE_SWITCHOVER },
+    { "connection cut, set-up", 0, 20, connection_cut, PHASE_SETUP },
+    { "connection cut, bulk pass", 0, 20, connection_cut, PHASE_BULK },
+    { "connection cut, throttling", 0, 20, connection_cut, PHASE_SLOWED },
+    { "connection cut, near switch-over", 0, 20, connection_cut,
+      PHASE_NEAR_END },
+    { "connection cut, in the switch-over", 1, 20, connection_cut,
+      PHASE_SWITCHOVER },
+    { NULL }
+};

@@ -1,0 +1,200 @@
+/*
+ * Faults: vCPUs come and go while the guest is slowed
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * The guest's kernel takes part: it answers an unplug by letting the vCPU
+ * go.  While a migration runs, QEMU refuses both.
+ */
+
+#include "fault.h"
+
+#include <string.h>
+
+#define UNPLUG_TIMEOUT_MS 60000
+#define END_TIMEOUT_S 90
+#define THROTTLE_PCT 60
+#define LIMIT_MB 5
+#define NEW_CPU "new-cpu"
+#define CPU_TYPE "qemu64-x86_64-cpu"
+
+static World *pluggable_world(FaultRun *run, GError **errp)
+{
+    WorldSpec spec = fault_usual_world(run);
+
+    spec.smp = "2,sockets=4,maxcpus=4";
+    return fault_world_with(run, &spec, errp);
+}
+
+static gboolean run_with(World *world, const char *name, const char *member,
+                         gint64 value, GError **errp)
+{
+    JsonObject *arguments = json_object_new();
+
+    json_object_set_int_member(arguments, member, value);
+    return qmp_run(world_qmp(world), name, arguments, errp);
+}
+
+static gboolean slow_down(World *world, GError **errp)
+{
+    return run_with(world, "set-cpu-throttle", "percentage", THROTTLE_PCT,
+                    errp) &&
+           run_with(world, "set-vcpu-dirty-limit", "dirty-rate", LIMIT_MB,
+                    errp);
+}
+
+static gboolean lift(World *world, GError **errp)
+{
+    return run_with(world, "set-cpu-throttle", "percentage", 0, errp) &&
+           qmp_run(world_qmp(world), "cancel-vcpu-dirty-limit", NULL, errp);
+}
+
+static gboolean plug(QmpClient *qmp, GError **errp)
+{
+    JsonObject *arguments = json_object_new();
+
+    json_object_set_string_member(arguments, "driver", CPU_TYPE);
+    json_object_set_string_member(arguments, "id", NEW_CPU);
+    json_object_set_int_member(arguments, "socket-id", 2);
+    json_object_set_int_member(arguments, "core-id", 0);
+    json_object_set_int_member(arguments, "thread-id", 0);
+    return qmp_run(qmp, "device_add", arguments, errp);
+}
+
+static gboolean ask_to_unplug(QmpClient *qmp, GError **errp)
+{
+    JsonObject *arguments = json_object_new();
+
+    json_object_set_string_member(arguments, "id", NEW_CPU);
+    return qmp_run(qmp, "device_del", arguments, errp);
+}
+
+/* How many vCPUs QEMU has now; 0 with an error */
+static guint count_vcpus(QmpClient *qmp, GError **errp)
+{
+    JsonNode *reply = qmp_execute(qmp, "query-cpus-fast", NULL, errp);
+    guint count = 0;
+
+    if (reply) {
+        count = json_array_get_length(json_node_get_array(reply));
+        json_node_unref(reply);
+    }
+    return count;
+}
+
+/* The kernel must have seen the vCPU before it can let go of it */
+static gboolean unplug(QmpClient *qmp, GError **errp)
+{
+    gint64 deadline_us = g_get_monotonic_time() + UNPLUG_TIMEOUT_MS * 1000LL;
+
+    while (g_get_monotonic_time() < deadline_us) {
+        g_autoptr(GError) pending = NULL;
+        guint count;
+
+        /* "already in the process of unplug" is how it says wait */
+        ask_to_unplug(qmp, &pending);
+        for (int i = 0; i < 10; i++) {
+            g_usleep(50 * 1000);
+            count = count_vcpus(qmp, errp);
+            if (count <= 2) {
+                return count == 2;
+            }
+        }
+    }
+    g_set_error(errp, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
+                "the guest does not let go of its vCPU within %d s",
+                UNPLUG_TIMEOUT_MS / 1000);
+    return FALSE;
+}
+
+static gboolean check_count(QmpClient *qmp, guint wanted, GError **errp)
+{
+    guint count = count_vcpus(qmp, errp);
+
+    if (count && count != wanted) {
+        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
+                    "there are %u vCPUs and not %u", count, wanted);
+    }
+    return count == wanted;
+}
+
+/* In and out again, all of it while slowed; the new vCPU is slowed as well */
+static gboolean plugged_while_slowed(FaultRun *run, GError **errp)
+{
+    World *world = pluggable_world(run, errp);
+
+    return world && slow_down(world, errp) &&
+           plug(world_qmp(world), errp) &&
+           check_count(world_qmp(world), 3, errp) &&
+           unplug(world_qmp(world), errp) && lift(world, errp) &&
+           world_check_guest(world, errp);
+}
+
+/* The slow-down ends and begins while the guest is at it */
+static gboolean slowed_while_plugged(FaultRun *run, GError **errp)
+{
+    World *world = pluggable_world(run, errp);
+
+    if (!world || !plug(world_qmp(world), errp)) {
+        return FALSE;
+    }
+    for (int i = 0; i < 20; i++) {
+        if (!slow_down(world, errp) || !lift(world, errp)) {
+            return FALSE;
+        }
+        if (i == 10) {
+            ask_to_unplug(world_qmp(world), NULL);
+        }
+        g_usleep(g_rand_int_range(run->random, 0, 30) * 1000);
+    }
+    return unplug(world_qmp(world), errp) &&
+           world_check_guest(world, errp);
+}
+
+static gboolean is_refused(gboolean done, const GError *error, GError **errp)
+{
+    if (!done && strstr(error->message, "not allowed while migrating")) {
+        return TRUE;
+    }
+    g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
+                "a change of vCPUs while migrating: %s",
+                done ? "accepted" : error->message);
+    return FALSE;
+}
+
+/* One vCPU is there when the migration begins, and moves with the guest */
+static gboolean plugged_while_migrating(FaultRun *run, GError **errp)
+{
+    World *world = pluggable_world(run, errp);
+    g_autoptr(GError) in = NULL;
+    g_autoptr(GError) out = NULL;
+    gboolean done;
+
+    if (!world || !plug(world_qmp(world), errp) ||
+        !world_add_destination(world, NULL, errp) ||
+        !plug(vm_qmp(world_other(world)), errp) ||
+        !fault_migrate(run, errp) ||
+        !fault_wait_phase(run, PHASE_SLOWED, errp)) {
+        return FALSE;
+    }
+    done = plug(world_qmp(world), &in);
+    if (!is_refused(done, in, errp)) {
+        return FALSE;
+    }
+    done = ask_to_unplug(world_qmp(world), &out);
+    return is_refused(done, out, errp) &&
+           world_settle(world, WORLD_DESTINATION, END_TIMEOUT_S, errp) &&
+           check_count(world_qmp(world), 3, errp) &&
+           unplug(world_qmp(world), errp) && world_check_guest(world, errp);
+}
+
+const Fault vcpu_faults[] = {
+    { "vCPU plugged and unplugged while slowed", 1, 30,
+      plugged_while_slowed },
+    { "slowed while a vCPU is plugged and unplugged", 0, 30,
+      slowed_while_plugged },
+    { "vCPU plugged while migrating", 0, 12, plugged_while_migrating },
+    { NULL }
+};
