@@ -20,10 +20,15 @@
 #define NEW_CPU "new-cpu"
 #define CPU_TYPE "qemu64-x86_64-cpu"
 
+/*
+ * A new one for each round: in a QEMU 7.2 under TCG a vCPU that is unplugged
+ * does not give its place back, and after maxcpus of them a plug aborts.
+ */
 static World *pluggable_world(FaultRun *run, GError **errp)
 {
     WorldSpec spec = fault_usual_world(run);
 
+    g_clear_pointer(&run->world, world_free);
     spec.smp = "2,sockets=4,maxcpus=4";
     return fault_world_with(run, &spec, errp);
 }
@@ -37,18 +42,22 @@ static gboolean run_with(World *world, const char *name, const char *member,
     return qmp_run(world_qmp(world), name, arguments, errp);
 }
 
-static gboolean slow_down(World *world, GError **errp)
+/* A stock QEMU (--qemu) goes through the same without */
+static gboolean slow_down(FaultRun *run, World *world, GError **errp)
 {
-    return run_with(world, "set-cpu-throttle", "percentage", THROTTLE_PCT,
-                    errp) &&
-           run_with(world, "set-vcpu-dirty-limit", "dirty-rate", LIMIT_MB,
-                    errp);
+    return !run->options->knows_policies ||
+           (run_with(world, "set-cpu-throttle", "percentage", THROTTLE_PCT,
+                     errp) &&
+            run_with(world, "set-vcpu-dirty-limit", "dirty-rate", LIMIT_MB,
+                     errp));
 }
 
-static gboolean lift(World *world, GError **errp)
+static gboolean lift(FaultRun *run, World *world, GError **errp)
 {
-    return run_with(world, "set-cpu-throttle", "percentage", 0, errp) &&
-           qmp_run(world_qmp(world), "cancel-vcpu-dirty-limit", NULL, errp);
+    return !run->options->knows_policies ||
+           (run_with(world, "set-cpu-throttle", "percentage", 0, errp) &&
+            qmp_run(world_qmp(world), "cancel-vcpu-dirty-limit", NULL,
+                    errp));
 }
 
 static gboolean plug(QmpClient *qmp, GError **errp)
@@ -125,10 +134,10 @@ static gboolean plugged_while_slowed(FaultRun *run, GError **errp)
 {
     World *world = pluggable_world(run, errp);
 
-    return world && slow_down(world, errp) &&
+    return world && slow_down(run, world, errp) &&
            plug(world_qmp(world), errp) &&
            check_count(world_qmp(world), 3, errp) &&
-           unplug(world_qmp(world), errp) && lift(world, errp) &&
+           unplug(world_qmp(world), errp) && lift(run, world, errp) &&
            world_check_guest(world, errp);
 }
 
@@ -141,7 +150,7 @@ static gboolean slowed_while_plugged(FaultRun *run, GError **errp)
         return FALSE;
     }
     for (int i = 0; i < 20; i++) {
-        if (!slow_down(world, errp) || !lift(world, errp)) {
+        if (!slow_down(run, world, errp) || !lift(run, world, errp)) {
             return FALSE;
         }
         if (i == 10) {
@@ -191,7 +200,7 @@ static gboolean plugged_while_migrating(FaultRun *run, GError **errp)
 }
 
 const Fault vcpu_faults[] = {
-    { "vCPU plugged and unplugged while slowed", 1, 30,
+    { "vCPU plugged and unplugged while slowed", 0, 30,
       plugged_while_slowed },
     { "slowed while a vCPU is plugged and unplugged", 0, 30,
       slowed_while_plugged },
