@@ -213,6 +213,6 @@ const Fault feature_faults[] = {
     { "with dirty bitmaps", 0, 8, bitmap_feature, FEATURE_BITMAPS },
     { "with TLS", 0, 8, tls_feature, FEATURE_TLS },
     { "with multifd over TLS", 0, 8, tls_feature, FEATURE_MULTIFD_TLS },
-    { "with COLO", 0, 4, feature_colo, FEATURE_COLO },
+    { "with COLO, up to its start", 0, 4, feature_colo, FEATURE_COLO },
     { NULL }
 };

@@ -5,43 +5,33 @@
  *
  * Copyright (c) 2026 The Converge developers
  *
- * The guest runs on both sides from then on, by design, and the primary
- * stops at each checkpoint.  The engine has let go of it by then.
+ * Shown is that the migration gets there, that the engine has let go of the
+ * guest by then and leaves it alone.  Not shown is a fail-over: with these
+ * few settings a stock QEMU 7.2 does not answer to one either.
  */
 
 #include "feature.h"
 
 #include "full-speed.h"
 
-#include <signal.h>
-
 /* Some checkpoints, of which each one stops the guest for a moment */
 #define COLO_MS 3000
 #define LIFT_TIMEOUT_MS 1000
-#define FAILOVER_TIMEOUT_S 60
 
 static gboolean start(FaultRun *run, World *world, GError **errp)
 {
     static const char *const capabilities[] = {
         "auto-converge", "x-colo", NULL,
     };
+    /* The second also for a stock QEMU: --qemu and --full-qemu */
     static const char *const settings[] = {
         "dirty-sync-period=200", "x-checkpoint-delay=500", NULL,
     };
     MigrateSpec migration = fault_usual_migration(run);
 
     migration.capabilities = capabilities;
-    migration.settings = settings;
+    migration.settings = settings + !run->options->knows_policies;
     return world_migrate(world, &migration, NULL, errp);
-}
-
-/* The secondary is lost, and the primary goes on alone */
-static gboolean fail_over(World *world, GError **errp)
-{
-    kill(vm_pid(world_other(world)), SIGKILL);
-    return feature_run(world_qmp(world), "x-colo-lost-heartbeat", "{}",
-                       errp) &&
-           world_settle(world, WORLD_SOURCE, FAILOVER_TIMEOUT_S, errp);
 }
 
 gboolean feature_colo(FaultRun *run, GError **errp)
@@ -49,6 +39,7 @@ gboolean feature_colo(FaultRun *run, GError **errp)
     WorldSpec spec = fault_usual_world(run);
     FullSpeed look;
     World *world;
+    gboolean ok;
 
     spec.qemu = run->options->full_qemu;
     if (!feature_has_full_qemu(run, errp)) {
@@ -62,5 +53,10 @@ gboolean feature_colo(FaultRun *run, GError **errp)
         return FALSE;
     }
     g_usleep(COLO_MS * 1000);
-    return fail_over(world, errp);
+    ok = feature_wait_status(world, "colo", errp) &&
+         full_speed_check(&look, world_qmp(world), errp);
+    if (ok) {
+        g_clear_pointer(&run->world, world_free);
+    }
+    return ok;
 }

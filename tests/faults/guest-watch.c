@@ -95,13 +95,29 @@ gboolean guest_watch_wait_ready(GuestWatch *watch, int timeout_ms,
     return in_time;
 }
 
-/* Under lock */
+/*
+ * Under lock.  By the guest's clock: a busy host takes several reports at
+ * once, and by its own clock there would be no time between them.
+ */
 static double rate_of(GuestWatch *watch, unsigned vcpu, unsigned span_ms)
 {
-    gint64 now_ns = g_get_monotonic_time() * 1000;
+    unsigned first = worklog_count(watch->log);
+    const WorklogReport *last = worklog_last(watch->log);
+    const WorklogReport *from;
 
-    return worklog_units_per_s(watch->log, vcpu,
-                               now_ns - span_ms * 1000000LL, now_ns);
+    if (!last) {
+        return 0;
+    }
+    while (first > 0 &&
+           worklog_at(watch->log, first - 1)->t_ms + span_ms >= last->t_ms) {
+        first--;
+    }
+    from = worklog_at(watch->log, first);
+    if (from->t_ms >= last->t_ms) {
+        return 0;
+    }
+    return (last->units[vcpu] - from->units[vcpu]) * 1000.0 /
+           (last->t_ms - from->t_ms);
 }
 
 double guest_watch_rate(GuestWatch *watch, unsigned vcpu, unsigned span_ms)
