@@ -6,7 +6,7 @@
  * Copyright (c) 2026 The Converge developers
  *
  * The guest moves, intact and at full speed; the policy goes round with the
- * rounds.  TLS and COLO are tried on a QEMU that was built with them.
+ * rounds.  TLS is tried on a QEMU that was built with it.
  */
 
 #include "fault.h"
@@ -213,6 +213,5 @@ const Fault feature_faults[] = {
     { "with dirty bitmaps", 0, 8, bitmap_feature, FEATURE_BITMAPS },
     { "with TLS", 0, 8, tls_feature, FEATURE_TLS },
     { "with multifd over TLS", 0, 8, tls_feature, FEATURE_MULTIFD_TLS },
-    { "with COLO, up to its start", 0, 4, feature_colo, FEATURE_COLO },
     { NULL }
 };

@@ -207,7 +207,8 @@ static gboolean unknown_to_stock(FaultRun *run, GError **errp)
     ours = refusal(world_qmp(world), "migrate-set-capabilities",
                    UNKNOWN_CAPABILITY);
     world_drop_destination(world);
-    if (!strstr(policy, "'convergence-policy' is unexpected") || strcmp(stock, ours)) {
+    if (!strstr(policy, "'convergence-policy' is unexpected") ||
+        strcmp(stock, ours)) {
         g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
                     "stock to a policy: '%s'; to an unknown capability: "
                     "'%s', ours to that: '%s'", policy, stock, ours);

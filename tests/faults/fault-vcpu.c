@@ -200,7 +200,7 @@ static gboolean plugged_while_migrating(FaultRun *run, GError **errp)
 }
 
 const Fault vcpu_faults[] = {
-    { "vCPU plugged and unplugged while slowed", 0, 30,
+    { "vCPU plugged and unplugged while slowed", 1, 30,
       plugged_while_slowed },
     { "slowed while a vCPU is plugged and unplugged", 0, 30,
       slowed_while_plugged },

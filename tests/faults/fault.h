@@ -15,7 +15,7 @@ typedef struct FaultOptions {
     const char *qemu;
     gboolean knows_policies;    /* FALSE: it is a stock one */
     const char *peer;           /* a stock QEMU 7.2 */
-    const char *full_qemu;      /* ours, built with TLS and COLO; or NULL */
+    const char *full_qemu;      /* ours, built with TLS */
     gboolean long_run;
     unsigned seed;
     unsigned rounds;            /* 0: as many as the fault asks for */

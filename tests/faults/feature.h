@@ -22,7 +22,6 @@ enum {
     FEATURE_BITMAPS,
     FEATURE_TLS,
     FEATURE_MULTIFD_TLS,
-    FEATURE_COLO,
 };
 
 /* @text: an object in JSON.  Ours, so that it is one. */
@@ -36,7 +35,5 @@ gboolean feature_has_full_qemu(FaultRun *run, GError **errp);
 /* Until the source's migration has @status */
 gboolean feature_wait_status(World *world, const char *status,
                              GError **errp);
-
-gboolean feature_colo(FaultRun *run, GError **errp);
 
 #endif
