@@ -366,6 +366,21 @@ static ConvergenceSample make_sample(MigrationState *s)
     return sample;
 }
 
+/* The list of vCPUs is as sample_vcpus() found it: the BQL is held since. */
+static void limit_vcpus(void)
+{
+    CPUState *cpu;
+    unsigned n = 0;
+
+    CPU_FOREACH(cpu) {
+        if (n == convergence.n_vcpus) {
+            break;
+        }
+        dirtylimit_set_migration_limit(cpu,
+            convergence.vcpus[n++].limit_bytes_per_s);
+    }
+}
+
 static void apply(const ConvergenceDecision *decision)
 {
     if (!qatomic_read(&convergence.may_slow)) {
@@ -377,11 +392,7 @@ static void apply(const ConvergenceDecision *decision)
         cpu_throttle_stop();
     }
     if (decision->vcpus_limited) {
-        for (unsigned i = 0; i < convergence.n_vcpus; i++) {
-            dirtylimit_set_migration_limit(
-                qemu_get_cpu(convergence.vcpus[i].id),
-                convergence.vcpus[i].limit_bytes_per_s);
-        }
+        limit_vcpus();
     } else {
         dirtylimit_clear_migration_limits();
     }

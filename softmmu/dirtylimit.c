@@ -205,8 +205,8 @@ static void start_service(void)
     }
 }
 
-/* Put the limits of a vCPU into force.  Returns: true if it may run sooner. */
-static bool apply(CPUState *cpu)
+/* Put the limits of a vCPU into force. */
+static void apply(CPUState *cpu)
 {
     VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
     uint64_t old = dirtylimit_of(cpu);
@@ -214,7 +214,7 @@ static bool apply(CPUState *cpu)
     int64_t now_ns = clock_ns();
 
     if (new == old) {
-        return false;
+        return;
     }
     if (!old) {
         /* What was dirtied before is none of this limit's business. */
@@ -226,28 +226,26 @@ static bool apply(CPUState *cpu)
                          dirty->migration_limit_bytes_per_s);
     dirty_bucket_relimit(&dirty->bucket, old, new, now_ns);
     qatomic_set_u64(&dirty->limit_bytes_per_s, new);
-    return old && (!new || new > old);
+    if (old && (!new || new > old)) {
+        vcpu_slowdown_wake(cpu);
+    }
 }
 
 void dirtylimit_refresh(void)
 {
     CPUState *cpu;
-    bool wake = false;
     bool limited = dirtylimit.all_bytes_per_s != 0;
 
     if (limited) {
         start_service();
     }
     CPU_FOREACH(cpu) {
-        wake |= apply(cpu);
+        apply(cpu);
         limited |= dirtylimit_of(cpu) != 0;
     }
     if (!limited && dirtylimit_in_service()) {
         qatomic_set(&dirtylimit.in_service, false);
         dirtylimit_meter_put();
-    }
-    if (wake) {
-        vcpu_slowdown_wake();
     }
 }
 
@@ -269,9 +267,7 @@ void dirtylimit_set_migration_limit(CPUState *cpu, uint64_t bytes_per_s)
 {
     if (cpu->slowdown.dirty.migration_limit_bytes_per_s != bytes_per_s) {
         cpu->slowdown.dirty.migration_limit_bytes_per_s = bytes_per_s;
-        if (apply(cpu)) {
-            vcpu_slowdown_wake();
-        }
+        apply(cpu);
     }
 }
 

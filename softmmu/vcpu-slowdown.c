@@ -75,18 +75,27 @@ CPUState *vcpu_slowdown_payer(CPUState *cpu)
     return cpu->thread == first_cpu->thread ? first_cpu : cpu;
 }
 
-static bool same_thread(CPUState *payer, CPUState *cpu)
+/*
+ * A thread has one vCPU, or, with round-robin TCG, all of them.  So this is no
+ * walk over all vCPUs, which each of many would do in each of its sleeps.
+ */
+static CPUState *next_of_thread(CPUState *cpu)
 {
-    return cpu == payer || cpu->thread == payer->thread;
+    CPUState *next = CPU_NEXT(cpu);
+
+    return next && next->thread == cpu->thread ? next : NULL;
 }
+
+#define FOREACH_OF_THREAD(cpu, payer) \
+    for (cpu = payer; cpu; cpu = next_of_thread(cpu))
 
 /* The vCPU has something better to do than to sleep, and at once. */
 static bool must_leave(CPUState *payer)
 {
     CPUState *cpu;
 
-    CPU_FOREACH(cpu) {
-        if (same_thread(payer, cpu) && (cpu->stop || cpu->unplug)) {
+    FOREACH_OF_THREAD(cpu, payer) {
+        if (cpu->stop || cpu->unplug) {
             return true;
         }
     }
@@ -97,8 +106,8 @@ static void serve_queued_work(CPUState *payer)
 {
     CPUState *cpu;
 
-    CPU_FOREACH(cpu) {
-        if (same_thread(payer, cpu) && !cpu_work_list_empty(cpu)) {
+    FOREACH_OF_THREAD(cpu, payer) {
+        if (!cpu_work_list_empty(cpu)) {
             process_queued_cpu_work(cpu);
         }
     }
@@ -109,10 +118,8 @@ static int64_t dirty_debt_ns(CPUState *payer, int64_t now_ns)
     CPUState *cpu;
     int64_t debt_ns = 0;
 
-    CPU_FOREACH(cpu) {
-        if (same_thread(payer, cpu)) {
-            debt_ns = MAX(debt_ns, dirtylimit_debt_ns(cpu, now_ns));
-        }
+    FOREACH_OF_THREAD(cpu, payer) {
+        debt_ns = MAX(debt_ns, dirtylimit_debt_ns(cpu, now_ns));
     }
     return debt_ns;
 }
@@ -125,10 +132,8 @@ static void slept(CPUState *payer, int64_t slept_ns, bool for_dirtying)
     if (!for_dirtying) {
         return;
     }
-    CPU_FOREACH(cpu) {
-        if (same_thread(payer, cpu)) {
-            dirtylimit_slept(cpu, slept_ns);
-        }
+    FOREACH_OF_THREAD(cpu, payer) {
+        dirtylimit_slept(cpu, slept_ns);
     }
 }
 
@@ -186,14 +191,10 @@ void vcpu_slowdown_request(CPUState *cpu)
     }
 }
 
-void vcpu_slowdown_wake(void)
+void vcpu_slowdown_wake(CPUState *cpu)
 {
-    CPUState *cpu;
-
-    CPU_FOREACH(cpu) {
-        if (cpu->created) {
-            qemu_cond_broadcast(cpu->halt_cond);
-        }
+    if (cpu->created) {
+        qemu_cond_broadcast(cpu->halt_cond);
     }
 }
 

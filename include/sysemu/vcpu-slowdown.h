@@ -90,11 +90,12 @@ void vcpu_slowdown_init(void);
 void vcpu_slowdown_request(CPUState *cpu);
 
 /**
- * vcpu_slowdown_wake: have sleeping vCPUs look at their debts again
+ * vcpu_slowdown_wake: have a sleeping vCPU look at its debts again
+ * @cpu: the vCPU
  *
- * For whoever lowered or lifted a limit.  Any thread; BQL held.
+ * For whoever lifted or raised a limit of it.  Any thread; BQL held.
  */
-void vcpu_slowdown_wake(void);
+void vcpu_slowdown_wake(CPUState *cpu);
 
 /**
  * vcpu_slowdown_throttle_changed: have all vCPUs take a new percentage over

@@ -375,7 +375,7 @@ static void dirty_debt_is_paid_in_sleeps_below_100_ms(void)
     vcpu_slowdown_request(first_cpu);
     until_asleep(first_cpu);
     first_cpu->dirty_debt_ns = 0;
-    vcpu_slowdown_wake();
+    vcpu_slowdown_wake(first_cpu);
     world_run_for(SCALE_MS / 10);
     g_assert_false(world_sleeps(first_cpu));
     end();

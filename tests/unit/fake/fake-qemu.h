@@ -50,6 +50,7 @@ struct CPUState {
 };
 
 extern CPUState *first_cpu;
+#define CPU_NEXT(cpu) ((cpu)->next)
 #define CPU_FOREACH(cpu) for (cpu = first_cpu; cpu; cpu = (cpu)->next)
 
 void async_run_on_cpu(CPUState *cpu, run_on_cpu_func f, run_on_cpu_data data);
