@@ -1,17 +1,28 @@
 /*
  * What a sync of a RAM block's dirty bitmap took out of it
  *
+ * Each vCPU flags the entries of its TLB itself, as work of its own thread.
+ * To do that for them, from here, takes the lock of each TLB, which spins: with
+ * more vCPUs than host CPUs its holder may well not be running, and the caller,
+ * which has the BQL, waits for half a second.
+ *
+ * All entries are flagged, not those of one range: of the others most are
+ * flagged anyway, and the rest cost one slow write each.
+ *
  * Copyright (c) 2026 The Converge developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bitmap.h"
 #include "qemu/stats64.h"
 #include "cpu.h"
 #include "exec/dirty-harvest.h"
 #include "exec/exec-all.h"
+#include "exec/ram_addr.h"
 #include "exec/ramblock.h"
+#include "sysemu/replay.h"
 #include "sysemu/tcg.h"
 
 static Stat64 total_pages;
@@ -30,33 +41,55 @@ static void note_vcpus(void)
     }
 }
 
-/*
- * Flags the entries of all TLBs that point into a range of the block, which is
- * a walk over each TLB, whatever the range: so it is done once for the span of
- * what was dirty, not word by word.  A vCPU that is amid a store finishes it;
- * the sync's caller waits for that in memory_global_after_dirty_log_sync().
- */
-static void flag_tlbs(RAMBlock *block, const DirtyHarvest *harvest)
+static void flag_tlb(CPUState *cpu, run_on_cpu_data unused)
 {
-    uint64_t word_bytes = (uint64_t)BITS_PER_LONG << TARGET_PAGE_BITS;
-    uintptr_t host = (uintptr_t)block->host + harvest->first_word * word_bytes;
-    uint64_t words = harvest->last_word - harvest->first_word + 1;
+    tlb_reset_dirty(cpu, 0, RAM_ADDR_MAX);
+}
+
+static void flag_tlbs(void)
+{
     CPUState *cpu;
 
+    if (!tcg_enabled()) {
+        return;
+    }
     CPU_FOREACH(cpu) {
-        tlb_reset_dirty(cpu, host, words * word_bytes);
+        if (replay_mode == REPLAY_MODE_NONE) {
+            async_run_on_cpu(cpu, flag_tlb, RUN_ON_CPU_NULL);
+        } else {
+            /* One thread for all, and no waiting for it after a sync. */
+            flag_tlb(cpu, RUN_ON_CPU_NULL);
+        }
     }
 }
 
-void dirty_harvest_finish(RAMBlock *block, const DirtyHarvest *harvest)
+void dirty_harvest_finish(const DirtyHarvest *harvest)
 {
-    if (!harvest->pages) {
-        return;
+    if (harvest->pages) {
+        stat64_add(&total_pages, harvest->pages);
+        note_vcpus();
+        flag_tlbs();
     }
-    stat64_add(&total_pages, harvest->pages);
-    note_vcpus();
-    if (tcg_enabled()) {
-        flag_tlbs(block, harvest);
+}
+
+void dirty_harvest_discard(RAMBlock *block)
+{
+    DirtyMemoryBlocks *dirty =
+        qatomic_rcu_read(&ram_list.dirty_memory[DIRTY_MEMORY_MIGRATION]);
+    unsigned long page = block->offset >> TARGET_PAGE_BITS;
+    unsigned long end = page + (block->used_length >> TARGET_PAGE_BITS);
+    bool any = false;
+
+    while (page < end) {
+        unsigned long first = page % DIRTY_MEMORY_BLOCK_SIZE;
+        unsigned long n = MIN(end - page, DIRTY_MEMORY_BLOCK_SIZE - first);
+
+        any |= bitmap_test_and_clear_atomic(
+            dirty->blocks[page / DIRTY_MEMORY_BLOCK_SIZE], first, n);
+        page += n;
+    }
+    if (any) {
+        flag_tlbs();
     }
 }
 

@@ -122,8 +122,7 @@ static void clear_dirty_bits(void)
     RCU_READ_LOCK_GUARD();
     RAMBLOCK_FOREACH(block) {
         if (qemu_ram_is_migratable(block)) {
-            cpu_physical_memory_test_and_clear_dirty(block->offset,
-                block->used_length, DIRTY_MEMORY_MIGRATION);
+            dirty_harvest_discard(block);
         }
     }
 }

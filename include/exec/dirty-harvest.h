@@ -26,31 +26,32 @@
 /* Zero-initialised: nothing harvested yet. */
 typedef struct DirtyHarvest {
     uint64_t pages;
-    /* First and last word of the block's bitmap that had a bit set. */
-    uint64_t first_word;
-    uint64_t last_word;
 } DirtyHarvest;
 
 /**
  * dirty_harvest_word: note the dirty bits taken out of one word
- * @word: its index in the bitmap of the block, in ascending order
  */
-static inline void dirty_harvest_word(DirtyHarvest *harvest, uint64_t word,
+static inline void dirty_harvest_word(DirtyHarvest *harvest,
                                       unsigned long bits)
 {
-    if (!harvest->pages) {
-        harvest->first_word = word;
-    }
-    harvest->last_word = word;
     harvest->pages += ctpopl(bits);
 }
 
 /**
  * dirty_harvest_finish: have writes to the harvested pages seen again
  *
- * Called with the RCU read lock held, after the last word.
+ * In force when memory_global_after_dirty_log_sync() returns, which waits for
+ * each vCPU.  Called after the last word of a block.
  */
-void dirty_harvest_finish(RAMBlock *block, const DirtyHarvest *harvest);
+void dirty_harvest_finish(const DirtyHarvest *harvest);
+
+/**
+ * dirty_harvest_discard: have the next write to each page of a block seen
+ *
+ * Clears the migration's dirty bits, which no migration may be using.  Called
+ * with the BQL and the RCU read lock held; in force soon after.
+ */
+void dirty_harvest_discard(RAMBlock *block);
 
 /**
  * dirty_harvest_page: count one page whose bit was cleared, and its writers
