@@ -9,75 +9,20 @@
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
 #include "qemu/bswap.h"
+#include "convergence-guest-code.h"
 #include "convergence-vm.h"
 
-/* The guest's own figures. */
+/* The guest's own figures: a count of 8 bytes for each vCPU. */
 #define GUEST_COUNT     0x6000
-#define GUEST_SIGN      0x6008
-#define GUEST_PAGES     0x7d00
-#define GUEST_SPIN      0x7d04
+#define GUEST_SIGN      0x6ff8
+/* Of all vCPUs that only read. */
+#define READ_COUNT      0x9000
 #define GUEST_MEMORY    (1024 * 1024)
 
 #define SIGN_UP         0x47525643
 
 #define POLL_US         (20 * 1000)
 #define MEASURE_S       0.4
-
-/*
- * READER, 16 bit, on all vCPUs but the first: count at READ_COUNT, and write
- * nowhere else:  xor %ax,%ax; mov %ax,%ds; 1: incw READ_COUNT; jmp 1b
- */
-#define READER          0x8000
-#define READ_COUNT      0x9000
-
-static const uint8_t guest_code[512] = {
-    /* 16 bit: open A20, enter protected mode with flat segments */
-    0xfa,                                       /* cli */
-    0x31, 0xc0,                                 /* xor %ax,%ax */
-    0x8e, 0xd8,                                 /* mov %ax,%ds */
-    0xe4, 0x92,                                 /* in $0x92,%al */
-    0x0c, 0x02,                                 /* or $2,%al */
-    0xe6, 0x92,                                 /* out %al,$0x92 */
-    0x0f, 0x01, 0x16, 0xd8, 0x7c,               /* lgdt gdtr */
-    0x0f, 0x20, 0xc0,                           /* mov %cr0,%eax */
-    0x0c, 0x01,                                 /* or $1,%al */
-    0x0f, 0x22, 0xc0,                           /* mov %eax,%cr0 */
-    0xea, 0x1d, 0x7c, 0x08, 0x00,               /* ljmp $8,$0x7c1d */
-    /* 32 bit, 0x7c1d: count from 0, say that we are here */
-    0x66, 0xb8, 0x10, 0x00,                     /* mov $16,%ax */
-    0x8e, 0xd8,                                 /* mov %eax,%ds */
-    0xc7, 0x05, 0x00, 0x60, 0, 0, 0, 0, 0, 0,   /* movl $0,count */
-    0xc7, 0x05, 0x04, 0x60, 0, 0, 0, 0, 0, 0,   /* movl $0,count + 4 */
-    0xc7, 0x05, 0x08, 0x60, 0, 0,
-    0x43, 0x56, 0x52, 0x47,                     /* movl $SIGN_UP,sign */
-    /* the other vCPUs: put their code at READER, INIT, start-up IPI to all */
-    0xc7, 0x05, 0x00, 0x80, 0, 0, 0x31, 0xc0, 0x8e, 0xd8,
-    0xc7, 0x05, 0x04, 0x80, 0, 0, 0xff, 0x06, 0x00, 0x90,
-    0xc7, 0x05, 0x08, 0x80, 0, 0, 0xeb, 0xfa, 0, 0,
-    0xc7, 0x05, 0x00, 0x03, 0xe0, 0xfe, 0x00, 0x45, 0x0c, 0x00,
-    0xc7, 0x05, 0x00, 0x03, 0xe0, 0xfe, 0x08, 0x46, 0x0c, 0x00,
-    /* round: 0x7c73 */
-    0xb8, 0x00, 0x00, 0x10, 0x00,               /* mov $1 MB,%eax */
-    0x8b, 0x15, 0x00, 0x7d, 0x00, 0x00,         /* mov pages,%edx */
-    /* page: 0x7c7e */
-    0x8b, 0x0d, 0x04, 0x7d, 0x00, 0x00,         /* mov spin,%ecx */
-    0xe3, 0x03,                                 /* jecxz write */
-    0x49,                                       /* spin: dec %ecx */
-    0x75, 0xfd,                                 /* jnz spin */
-    /* write: 0x7c89 */
-    0xff, 0x00,                                 /* incl (%eax) */
-    0x83, 0x05, 0x00, 0x60, 0, 0, 0x01,         /* addl $1,count */
-    0x83, 0x15, 0x04, 0x60, 0, 0, 0x00,         /* adcl $0,count + 4 */
-    0x05, 0x00, 0x10, 0x00, 0x00,               /* add $4096,%eax */
-    0x4a,                                       /* dec %edx */
-    0x75, 0xdd,                                 /* jnz page */
-    0xeb, 0xd0,                                 /* jmp round */
-    /* gdt: 0x7cc0: null, code, data; gdtr: 0x7cd8 */
-    [0xc8] = 0xff, 0xff, 0, 0, 0, 0x9a, 0xcf, 0,
-    0xff, 0xff, 0, 0, 0, 0x92, 0xcf, 0,
-    0x17, 0x00, 0xc0, 0x7c, 0x00, 0x00,
-    [510] = 0x55, 0xaa,
-};
 
 static char *dir;
 
@@ -114,17 +59,30 @@ const char *vm_dir(void)
     return dir;
 }
 
-static char *make_disk(GuestLoad load)
+static unsigned vcpus_of(GuestLoad load)
 {
-    char *path = g_strdup_printf("%s/disk-%u-%u", dir, load.pages, load.spin);
-    uint8_t sector[512];
+    return MAX(load.vcpus, 1);
+}
 
-    memcpy(sector, guest_code, sizeof(sector));
-    stl_le_p(sector + GUEST_PAGES - 0x7c00, load.pages);
-    stl_le_p(sector + GUEST_SPIN - 0x7c00, load.spin);
+/* Where in the guest's memory something is. */
+static uint64_t at(uint64_t offset)
+{
+    return guest_code()->ram_base + offset;
+}
+
+static char *make_image(GuestLoad load)
+{
+    char *path = g_strdup_printf("%s/image-%u-%u-%u", dir, load.pages,
+                                 load.spin, vcpus_of(load));
+    uint8_t image[GUEST_CODE_BYTES];
+
+    memcpy(image, guest_code()->bytes, sizeof(image));
+    stl_le_p(image + GUEST_CODE_PAGES, load.pages);
+    stl_le_p(image + GUEST_CODE_SPIN, load.spin);
+    stl_le_p(image + GUEST_CODE_WRITERS, vcpus_of(load));
     if (!g_file_test(path, G_FILE_TEST_EXISTS)) {
-        g_assert_true(g_file_set_contents(path, (char *)sector,
-                                          sizeof(sector), NULL));
+        g_assert_true(g_file_set_contents(path, (char *)image, sizeof(image),
+                                          NULL));
     }
     return path;
 }
@@ -132,11 +90,12 @@ static char *make_disk(GuestLoad load)
 QTestState *vm_start_on(const char *accel, unsigned ram_mb, GuestLoad load,
                         const char *args)
 {
-    g_autofree char *disk = make_disk(load);
+    g_autofree char *image = make_image(load);
 
-    return qtest_initf("-accel %s -M pc-i440fx-7.2 -m %u -nodefaults -drive "
-                       "if=ide,format=raw,file=%s %s", accel, ram_mb, disk,
-                       args);
+    g_assert_true(vcpus_of(load) == 1 || guest_code()->many_vcpus);
+    return qtest_initf("-accel %s -m %u -smp %u -nodefaults %s%s %s", accel,
+                       ram_mb, vcpus_of(load), guest_code()->command_line,
+                       image, args);
 }
 
 QTestState *vm_start(GuestLoad load, const char *args)
@@ -144,10 +103,20 @@ QTestState *vm_start(GuestLoad load, const char *args)
     return vm_start_on("tcg", VM_RAM_BYTES / 1024 / 1024, load, args);
 }
 
+uint64_t vm_ram_base(void)
+{
+    return at(0);
+}
+
+bool vm_can_have_many_vcpus(void)
+{
+    return guest_code()->many_vcpus;
+}
+
 bool vm_guest_comes_up(QTestState *vm)
 {
     for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
-        if (qtest_readl(vm, GUEST_SIGN) == SIGN_UP) {
+        if (qtest_readl(vm, at(GUEST_SIGN)) == SIGN_UP) {
             return true;
         }
         g_usleep(POLL_US);
@@ -163,9 +132,14 @@ void vm_wait_guest_up(QTestState *vm)
     vm_assert_guest_works(vm);
 }
 
+uint64_t vm_pages_written_by(QTestState *vm, unsigned vcpu)
+{
+    return qtest_readq(vm, at(GUEST_COUNT + 8 * vcpu));
+}
+
 uint64_t vm_pages_written(QTestState *vm)
 {
-    return qtest_readq(vm, GUEST_COUNT);
+    return vm_pages_written_by(vm, 0);
 }
 
 void vm_assert_guest_works(QTestState *vm)
@@ -199,10 +173,10 @@ double vm_bytes_per_s(QTestState *vm)
 
 bool vm_readers_work(QTestState *vm)
 {
-    uint16_t first = qtest_readw(vm, READ_COUNT);
+    uint16_t first = qtest_readw(vm, at(READ_COUNT));
 
     for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
-        if (qtest_readw(vm, READ_COUNT) != first) {
+        if (qtest_readw(vm, at(READ_COUNT)) != first) {
             return true;
         }
         g_usleep(POLL_US);
@@ -212,7 +186,7 @@ bool vm_readers_work(QTestState *vm)
 
 void vm_set_spin(QTestState *vm, uint32_t spin)
 {
-    qtest_writel(vm, GUEST_SPIN, spin);
+    qtest_writel(vm, at(guest_code()->at + GUEST_CODE_SPIN), spin);
 }
 
 void vm_pace(QTestState *vm, double bytes_per_s)
@@ -242,18 +216,16 @@ static uint8_t *save_memory(QTestState *vm, uint64_t addr, uint64_t bytes)
     return (uint8_t *)data;
 }
 
-void vm_assert_memory_whole(QTestState *vm, GuestLoad load)
+/* Returns: how many pages of one vCPU are not as its count says. */
+static unsigned pages_wrong(QTestState *vm, GuestLoad load, unsigned vcpu)
 {
-    bool running = vm_is_running(vm);
-    g_autofree uint8_t *data = NULL;
+    uint64_t bytes = (uint64_t)load.pages * VM_PAGE_BYTES;
+    g_autofree uint8_t *data = save_memory(vm,
+                                           at(GUEST_MEMORY + vcpu * bytes),
+                                           bytes);
+    uint64_t count = vm_pages_written_by(vm, vcpu);
     unsigned wrong = 0;
-    uint64_t count;
 
-    if (running) {
-        qtest_qmp_assert_success(vm, "{'execute': 'stop'}");
-    }
-    count = vm_pages_written(vm);
-    data = save_memory(vm, GUEST_MEMORY, (uint64_t)load.pages * VM_PAGE_BYTES);
     for (uint32_t i = 0; i < load.pages; i++) {
         uint32_t word = ldl_le_p(data + (size_t)i * VM_PAGE_BYTES);
         uint64_t want = count / load.pages + (i < count % load.pages);
@@ -263,9 +235,23 @@ void vm_assert_memory_whole(QTestState *vm, GuestLoad load)
             wrong++;
         }
     }
-    if (wrong) {
-        g_error("%u of %u pages are not what the guest wrote", wrong,
-                load.pages);
+    return wrong;
+}
+
+void vm_assert_memory_whole(QTestState *vm, GuestLoad load)
+{
+    bool running = vm_is_running(vm);
+
+    if (running) {
+        qtest_qmp_assert_success(vm, "{'execute': 'stop'}");
+    }
+    for (unsigned vcpu = 0; vcpu < vcpus_of(load); vcpu++) {
+        unsigned wrong = pages_wrong(vm, load, vcpu);
+
+        if (wrong) {
+            g_error("%u of %u pages are not what vCPU %u wrote", wrong,
+                    load.pages, vcpu);
+        }
     }
     if (running) {
         qtest_qmp_assert_success(vm, "{'execute': 'cont'}");

@@ -46,8 +46,9 @@ static uint8_t *take_memory(QTestState *vm)
     size_t got;
 
     qtest_qmp_assert_success(vm, "{'execute': 'pmemsave', 'arguments':"
-                             " {'val': 0, 'size': %d, 'filename': %s}}",
-                             VM_RAM_BYTES, path);
+                             " {'val': %" PRIu64 ", 'size': %d,"
+                             " 'filename': %s}}", vm_ram_base(), VM_RAM_BYTES,
+                             path);
     g_assert_true(g_file_get_contents(path, &data, &got, NULL));
     g_assert_cmpuint(got, ==, VM_RAM_BYTES);
     g_unlink(path);

@@ -1,11 +1,11 @@
 /*
  * Convergence tests: guests that write, and migrations between real QEMUs
  *
- * The guest is a boot sector that increments a word in each of its pages, round
- * and round, and counts the pages it has been to.  So its memory tells at any
- * time whether it is whole: the count says what each word has to be.  Its first
- * vCPU does that; the others, if there are any, only count in a word of their
- * own: they read, as it is called here.
+ * The guest is a boot sector.  Each of its vCPUs, or of the first of them,
+ * increments a word in each of its pages, round and round, and counts the pages
+ * it has been to.  So its memory tells at any time whether it is whole: the
+ * counts say what each word has to be.  What vCPUs there are beside these only
+ * count in a word of their own: they read, as it is called here.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -27,14 +27,15 @@
 #define VM_PATIENCE_S           60
 
 typedef struct GuestLoad {
-    uint32_t pages;             /* that it writes, from 1 MB upwards */
+    uint32_t pages;             /* that a vCPU writes, from 1 MB upwards */
     uint32_t spin;              /* turns of an empty loop before each page */
+    uint32_t vcpus;             /* that write, pages of their own; 0 is 1 */
 } GuestLoad;
 
 /* Some hundreds of MB/s and more, whatever the host. */
-#define LOAD_FLAT_OUT(mb)       ((GuestLoad) { VM_PAGES_OF(mb), 0 })
+#define LOAD_FLAT_OUT(mb)       ((GuestLoad) { VM_PAGES_OF(mb), 0, 1 })
 /* Next to nothing: a few MB/s at most. */
-#define LOAD_LIGHT(mb)          ((GuestLoad) { VM_PAGES_OF(mb), 2000000 })
+#define LOAD_LIGHT(mb)          ((GuestLoad) { VM_PAGES_OF(mb), 2000000, 1 })
 
 /* Where the tests keep disks and sockets; for main(). */
 void vm_setup(void);
@@ -52,11 +53,15 @@ QTestState *vm_start_on(const char *accel, unsigned ram_mb, GuestLoad load,
                         const char *args);
 
 /* Guest */
+uint64_t vm_ram_base(void);
+bool vm_can_have_many_vcpus(void);
 void vm_wait_guest_up(QTestState *vm);
 /* The same for hosts that may not be able to run it: false if it is not up. */
 bool vm_guest_comes_up(QTestState *vm);
 bool vm_readers_work(QTestState *vm);
+/* By vCPU 0, and by any. */
 uint64_t vm_pages_written(QTestState *vm);
+uint64_t vm_pages_written_by(QTestState *vm, unsigned vcpu);
 void vm_assert_guest_works(QTestState *vm);
 double vm_bytes_per_s(QTestState *vm);
 double vm_bytes_per_s_over(QTestState *vm, double seconds);
