@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The Converge developers
+#
+# Judge reports of the thread sanitizer.
+#
+#     awk -f tsan.awk OUR-FILES UPSTREAM REPORTS
+#
+# OUR-FILES has a path in QEMU's tree a line; UPSTREAM a function a line that is
+# known to race in upstream's code. The places that race are the innermost
+# frames of QEMU's own code of the first two stacks. Prints, once for each pair
+# of places and with the number of reports,
+#
+#     ours<TAB>...      one of the places is in a file of ours
+#     unknown<TAB>...   neither is a function of UPSTREAM
+#     count<TAB>...     how many there were of each, in the end
+
+FNR == 1 { n_file++ }
+
+n_file == 1 {
+    name = $1
+    sub(/.*\//, "", name)
+    ours[name] = 1
+    next
+}
+
+n_file == 2 {
+    sub(/#.*/, "")
+    if (NF) {
+        upstream[$1] = 1
+    }
+    next
+}
+
+/^WARNING: ThreadSanitizer:/ {
+    kind = $0
+    sub(/^WARNING: ThreadSanitizer: /, "", kind)
+    sub(/ \(pid=.*/, "", kind)
+    inside = 1
+    n_stacks = 0
+    wants_frame = 0
+    place[1] = place[2] = ""
+    next
+}
+
+# Each stack of a report begins with a line that ends in a colon.
+inside && /^  [A-Z].*:$/ {
+    n_stacks++
+    wants_frame = n_stacks <= 2
+    next
+}
+
+# A frame: #1 function /path/file.c:123 (binary+0x1). Those of the sanitizer's
+# own functions, of libraries and of QEMU's wrappers of both say nothing.
+inside && /^    #[0-9]+ / && wants_frame {
+    file = $3
+    sub(/:[0-9:]*$/, "", file)
+    sub(/.*\//, "", file)
+    if (file !~ /\.[ch]$/ || file in wrappers || $2 in wrapper_of) {
+        next
+    }
+    place[n_stacks] = $2 " " file
+    function_at[n_stacks] = $2
+    file_at[n_stacks] = file
+    wants_frame = 0
+    next
+}
+
+inside && /^==================$/ {
+    if (n_stacks) {
+        judge()
+        inside = 0
+    }
+}
+
+function judge(    verdict, text)
+{
+    if (file_at[1] in ours || file_at[2] in ours) {
+        verdict = "ours"
+    } else if (function_at[1] in upstream || function_at[2] in upstream) {
+        verdict = "upstream"
+    } else {
+        verdict = "unknown"
+    }
+    n[verdict]++
+    text = verdict "\t" kind ": " place[1] " / " place[2]
+    if (verdict != "upstream") {
+        seen[text]++
+    }
+    file_at[1] = file_at[2] = function_at[1] = function_at[2] = ""
+}
+
+END {
+    for (text in seen) {
+        print text " (" seen[text] ")"
+    }
+    printf "count\t%d in our files, %d unknown, %d known of upstream\n",
+        n["ours"], n["unknown"], n["upstream"]
+}
