@@ -79,7 +79,9 @@ static struct {
     /* Under `lock`. */
     bool known;                 /* there is something to report */
     ConvergenceEngine engine;
-    ConvergenceParams params;
+    ConvergenceParams user;     /* as the user has set them */
+    uint64_t user_bandwidth_bytes_per_s;
+    ConvergenceParams params;   /* as they are in force */
     ConvergencePhase phase;     /* last reported */
     char reason[CONVERGENCE_REASON_MAX_BYTES];
     uint64_t passes;
@@ -133,10 +135,23 @@ static bool has_deadline(MigrationState *s)
                                 TYPE_QIO_CHANNEL_FILE);
 }
 
+/* QEMU's own copy is the main thread's, and the migration thread has no BQL. */
+static void take_user_params(MigrationState *s)
+{
+    convergence_params_get(s, &convergence.user);
+    convergence.user_bandwidth_bytes_per_s = s->parameters.max_bandwidth;
+}
+
+void convergence_params_changed(void)
+{
+    QEMU_LOCK_GUARD(&convergence.lock);
+    take_user_params(migrate_get_current());
+}
+
 /* The settings in force for this migration. */
 static void refresh_params(MigrationState *s)
 {
-    convergence_params_get(s, &convergence.params);
+    convergence.params = convergence.user;
     if (!has_deadline(s)) {
         convergence.params.timeout_s = 0;
         convergence.params.max_iterations = 0;
@@ -227,6 +242,7 @@ void convergence_start(MigrationState *s)
 
     qemu_mutex_lock_iothread();
     qemu_mutex_lock(&convergence.lock);
+    take_user_params(s);
     refresh_params(s);
     convergence.known = engine_wanted(&convergence.params);
     convergence_engine_init(&convergence.engine, now);
@@ -315,7 +331,7 @@ void convergence_sync_begin(void)
     notice_sent(convergence.sync_begin_remaining_bytes);
 }
 
-static ConvergenceSample make_sample(MigrationState *s)
+static ConvergenceSample make_sample(void)
 {
     const SampleBase *base = &convergence.base;
     int64_t now = now_ns();
@@ -334,7 +350,7 @@ static ConvergenceSample make_sample(MigrationState *s)
         .wire_bytes = ram_counters.transferred - base->wire_bytes,
         .remaining_bytes = after,
         .ram_bytes = ram_bytes_total(),
-        .bandwidth_bytes_per_s = s->parameters.max_bandwidth,
+        .bandwidth_bytes_per_s = convergence.user_bandwidth_bytes_per_s,
         .sync_cost_ns = now - convergence.sync_begin_ns,
         .throttle_pct = cpu_throttle_get_percentage(),
         .bulk_pass = bulk_pass,
@@ -460,7 +476,7 @@ void convergence_sync_end(void)
     }
     WITH_QEMU_LOCK_GUARD(&convergence.lock) {
         refresh_params(s);
-        sample = make_sample(s);
+        sample = make_sample();
         decision = convergence_engine_update(&convergence.engine,
                                              &convergence.params, &sample);
         trace_decision(&sample, decision);
@@ -517,16 +533,19 @@ static int64_t take_action(MigrationState *s,
 
 int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
 {
-    int64_t threshold_bytes = bandwidth_bytes_per_ms *
-                              s->parameters.downtime_limit;
     const ConvergenceDeadline *deadline;
     ConvergenceProgress progress;
+    int64_t threshold_bytes;
 
-    if (!qatomic_read(&convergence.running) ||
-        s->state != MIGRATION_STATUS_ACTIVE) {
-        return threshold_bytes;
+    if (!qatomic_read(&convergence.running)) {
+        return bandwidth_bytes_per_ms * s->parameters.downtime_limit;
     }
     QEMU_LOCK_GUARD(&convergence.lock);
+    threshold_bytes = bandwidth_bytes_per_ms *
+                      convergence.user.downtime_limit_ms;
+    if (s->state != MIGRATION_STATUS_ACTIVE) {
+        return threshold_bytes;
+    }
     convergence.bandwidth_bytes_per_ms = bandwidth_bytes_per_ms;
     refresh_params(s);
     if (!engine_wanted(&convergence.params)) {
@@ -559,7 +578,7 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
  */
 static void stop_at_pass(MigrationState *s)
 {
-    uint64_t limit = s->parameters.convergence_max_iterations;
+    uint64_t limit = convergence.params.max_iterations;
 
     if (limit && convergence.passes % limit == 0) {
         s->threshold_size = convergence_tick(s,

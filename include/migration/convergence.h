@@ -102,9 +102,16 @@ void convergence_params_query(MigrationParameters *copy,
  * @s: the migration
  * @params: filled in; policy 'auto' is resolved
  *
- * Any thread.
+ * BQL held, which guards the settings.
  */
 void convergence_params_get(MigrationState *s, ConvergenceParams *params);
+
+/**
+ * convergence_params_changed: the user has set some migration parameter
+ *
+ * BQL held.
+ */
+void convergence_params_changed(void);
 
 /**
  * convergence_untouched_bytes: guest RAM that the host never gave memory for
