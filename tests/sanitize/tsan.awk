@@ -14,6 +14,14 @@
 #     unknown<TAB>...   neither is a function of UPSTREAM
 #     count<TAB>...     how many there were of each, in the end
 
+BEGIN {
+    n_names = split("qemu-thread-posix.c thread.h lockable.h atomic.h emmintrin.h",
+              wrapper)
+    for (i = 1; i <= n_names; i++) {
+        wrappers[wrapper[i]] = 1
+    }
+}
+
 FNR == 1 { n_file++ }
 
 n_file == 1 {
@@ -55,7 +63,7 @@ inside && /^    #[0-9]+ / && wants_frame {
     file = $3
     sub(/:[0-9:]*$/, "", file)
     sub(/.*\//, "", file)
-    if (file !~ /\.[ch]$/ || file in wrappers || $2 in wrapper_of) {
+    if (file !~ /\.[ch]$/ || file in wrappers) {
         next
     }
     place[n_stacks] = $2 " " file
