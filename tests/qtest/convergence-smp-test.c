@@ -280,6 +280,7 @@ static void test_costly_syncs_come_less_often(void)
     }
     g_assert_cmpuint(syncs.n, >=, ENOUGH_SYNCS);
     pair_cancel(pair);
+    pair_bury_destination(pair);
     vm_assert_memory_whole(pair->from, pair->load);
     vm_assert_guest_works(pair->from);
 
