@@ -10,6 +10,7 @@ help:
 	@echo 'make check       set up, build, and run every test;'
 	@echo '                 SUITE=name runs one, tests/suites lists them'
 	@echo 'make check-asan  the same under sanitizers, in a build of their own'
+	@echo 'make check-tsan  ours under the thread sanitizer'
 	@echo 'make check-libvirt  migrations driven by libvirt, Debian'"'"'s and ours;'
 	@echo '                 as root'
 	@echo 'make check-long  each fault many times over; see docs/faults.md'
