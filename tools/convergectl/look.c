@@ -204,7 +204,7 @@ gboolean look_is_postcopy(const Look *look)
 
 const char *look_phase(const Look *look)
 {
-    if (!look->status) {
+    if (!look->status || !*look->status) {
         return "?";
     }
     if (!g_str_equal(look->status, "active")) {

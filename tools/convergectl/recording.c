@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
+#include <string.h>
 
 struct Recording {
     FILE *file;
@@ -57,6 +58,16 @@ static void append_quoted(GString *line, const char *text)
     g_string_append_printf(line, "\"%s\"", doubled->str);
 }
 
+/* A word as it is; what would end a cell or a line, quoted */
+static void append_text(GString *line, const char *text)
+{
+    if (strpbrk(text, ",\"\n")) {
+        append_quoted(line, text);
+    } else {
+        g_string_append(line, text);
+    }
+}
+
 char *recording_csv(const Look *look)
 {
     GString *line = g_string_new("");
@@ -65,7 +76,7 @@ char *recording_csv(const Look *look)
         const Field *field = &record_fields[i];
 
         if (field->kind == FIELD_TEXT) {
-            g_string_append(line, record_field_text(field, look));
+            append_text(line, record_field_text(field, look));
         } else if (record_field_number(field, look) >= 0) {
             g_string_append_printf(line, "%.0f",
                                    record_field_number(field, look));
