@@ -105,6 +105,19 @@ static void take_ram(Look *look, JsonObject *ram)
     }
 }
 
+/* No rate is negative, and none is too large for an integer of JSON */
+static double sane_rate(double bytes_per_s)
+{
+    return bytes_per_s > 0 ? MIN(bytes_per_s, 9e18) : 0;
+}
+
+void look_add_vcpu(Look *look, LookVcpu vcpu)
+{
+    vcpu.dirty_bytes_per_s = sane_rate(vcpu.dirty_bytes_per_s);
+    vcpu.limit_bytes_per_s = sane_rate(vcpu.limit_bytes_per_s);
+    g_array_append_val(look->vcpus, vcpu);
+}
+
 static void take_vcpus(Look *look, JsonObject *convergence)
 {
     JsonNode *node = json_object_get_member(convergence, "vcpus");
@@ -125,7 +138,7 @@ static void take_vcpus(Look *look, JsonObject *convergence)
             .limit_bytes_per_s = number_of(vcpu, "dirty-limit"),
         };
 
-        g_array_append_val(look->vcpus, taken);
+        look_add_vcpu(look, taken);
     }
 }
 

@@ -69,5 +69,7 @@ gboolean look_is_postcopy(const Look *look);
  * says more than QEMU's status does.
  */
 const char *look_phase(const Look *look);
+/* Adds a vCPU as somebody told it; rates out of range are brought into it */
+void look_add_vcpu(Look *look, LookVcpu vcpu);
 
 #endif

@@ -60,7 +60,7 @@ static gboolean parse_vcpus(const char *text, Look *look)
                    &vcpu.limit_bytes_per_s, &vcpu.throttle_pct) != 4) {
             return FALSE;
         }
-        g_array_append_val(look->vcpus, vcpu);
+        look_add_vcpu(look, vcpu);
     }
     return TRUE;
 }
@@ -136,7 +136,7 @@ static void json_to_vcpus(JsonObject *object, Look *look)
         vcpu.dirty_bytes_per_s = json_number(item, "dirty-bytes-per-s");
         vcpu.limit_bytes_per_s = json_number(item, "limit-bytes-per-s");
         vcpu.throttle_pct = json_number(item, "throttle-pct");
-        g_array_append_val(look->vcpus, vcpu);
+        look_add_vcpu(look, vcpu);
     }
 }
 
