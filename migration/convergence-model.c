@@ -302,7 +302,8 @@ static double dirty_again(const ConvergenceSample *sample)
  * is late for slow writers and wrong for those that write to one place alone;
  * both is seen by the rate at which pages become dirty again now, which goes on
  * at least: it grows with what has been sent, and what it was before counts
- * only if it was more.  Once the guest is slowed, none of this can be more than the plan.
+ * only if it was more.  Once the guest is slowed, none of this can be more than
+ * the plan.
  */
 double convergence_model_dirty_at_bulk_end(const ConvergenceModel *model,
                                            const ConvergenceSample *sample,

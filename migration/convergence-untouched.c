@@ -41,20 +41,21 @@ typedef struct Census {
     uint64_t seen_bytes;
     uint64_t mapped_bytes;      /* of those seen */
     bool unknown;
+    /* A byte a page, for pages of 4 KiB and larger ones. */
+    unsigned char mapped[CHUNK_BYTES / (4 * KiB)];
 } Census;
 
 /* False: the host does not say. */
 static bool count_mapped(const uint8_t *host, size_t bytes, Census *census)
 {
     size_t page_bytes = qemu_real_host_page_size();
-    g_autofree unsigned char *mapped = g_malloc(CHUNK_BYTES / page_bytes);
     size_t n = DIV_ROUND_UP(bytes, page_bytes);
 
-    if (mincore((void *)host, bytes, mapped) != 0) {
+    if (mincore((void *)host, bytes, census->mapped) != 0) {
         return false;
     }
     for (size_t i = 0; i < n; i++) {
-        census->mapped_bytes += mapped[i] & 1 ? page_bytes : 0;
+        census->mapped_bytes += census->mapped[i] & 1 ? page_bytes : 0;
     }
     census->seen_bytes += n * page_bytes;
     return true;
@@ -112,6 +113,9 @@ uint64_t convergence_untouched_bytes(void)
 
     RCU_READ_LOCK_GUARD();
     foreach_not_ignored_block(add_size, &census);
+    if (census.unknown) {
+        return 0;
+    }
     census.chunk_step = 1 + census.ram_bytes / (CHUNK_BYTES * CHUNKS_MAX);
     foreach_not_ignored_block(add_mapped, &census);
     if (census.unknown || !census.seen_bytes) {

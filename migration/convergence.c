@@ -237,7 +237,9 @@ void convergence_start(MigrationState *s)
     int64_t now = now_ns();
     ConvergenceProgress progress;
     uint64_t remaining_bytes = ram_bytes_remaining();
-    uint64_t untouched_bytes = convergence_untouched_bytes();
+    /* Of use to policies alone; one that is chosen later does without. */
+    uint64_t untouched_bytes = migrate_auto_converge() ?
+                               convergence_untouched_bytes() : 0;
     char begin[CONVERGENCE_REASON_MAX_BYTES];
 
     qemu_mutex_lock_iothread();

@@ -67,19 +67,6 @@ static int64_t shown(QTestState *vm, int vcpu, const char *what)
     return value;
 }
 
-static void assert_refused(QDict *rsp, const char *telling)
-{
-    const char *desc;
-
-    g_assert_true(qdict_haskey(rsp, "error"));
-    desc = qdict_get_str(qdict_get_qdict(rsp, "error"), "desc");
-    if (!strstr(desc, telling)) {
-        g_test_message("error '%s' does not say '%s'", desc, telling);
-        g_test_fail();
-    }
-    qobject_unref(rsp);
-}
-
 /* A limit is not exceeded, and is made use of. */
 static void assert_limit_holds(QTestState *vm, uint64_t limit_mb)
 {
@@ -187,23 +174,24 @@ static void test_errors_tell(void)
     static const char *const limits = "cancel-vcpu-dirty-limit";
     QTestState *vm = start("tcg");
 
-    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
-                             " 'arguments': {'dirty-rate': 0}}"), limits);
-    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
-                             " 'arguments': {'dirty-rate': %" PRIu64 "}}",
-                             UINT64_MAX), limits);
-    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
-                             " 'arguments': {'cpu-index': 4,"
-                             " 'dirty-rate': 1}}"), "4 is out of range");
-    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
-                             " 'arguments': {'cpu-index': -1,"
-                             " 'dirty-rate': 1}}"), "0 to 3");
-    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
-                             " 'arguments': {'cpu-index': 2,"
-                             " 'dirty-rate': 1}}"), "no vCPU 2");
-    assert_refused(qtest_qmp(vm, "{'execute': 'cancel-vcpu-dirty-limit',"
-                             " 'arguments': {'cpu-index': 4}}"),
-                   "4 is out of range");
+    vm_assert_error(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                              " 'arguments': {'dirty-rate': 0}}"), limits,
+                    NULL);
+    vm_assert_error(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                              " 'arguments': {'dirty-rate': %" PRIu64 "}}",
+                              UINT64_MAX), limits, NULL);
+    vm_assert_error(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                              " 'arguments': {'cpu-index': 4,"
+                              " 'dirty-rate': 1}}"), "4 is out of range", NULL);
+    vm_assert_error(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                              " 'arguments': {'cpu-index': -1,"
+                              " 'dirty-rate': 1}}"), "0 to 3", NULL);
+    vm_assert_error(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                              " 'arguments': {'cpu-index': 2,"
+                              " 'dirty-rate': 1}}"), "no vCPU 2", NULL);
+    vm_assert_error(qtest_qmp(vm, "{'execute': 'cancel-vcpu-dirty-limit',"
+                              " 'arguments': {'cpu-index': 4}}"),
+                    "4 is out of range", NULL);
     g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 0);
     qtest_quit(vm);
 }
@@ -212,9 +200,9 @@ static void test_refused_where_nothing_meters(void)
 {
     QTestState *vm = qtest_init("-accel qtest");
 
-    assert_refused(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
-                             " 'arguments': {'dirty-rate': 1}}"),
-                   "-accel kvm,dirty-ring-size=4096");
+    vm_assert_error(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                              " 'arguments': {'dirty-rate': 1}}"),
+                    "-accel kvm,dirty-ring-size=4096", NULL);
     cancel_limits(vm);
     g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 0);
     qtest_quit(vm);
@@ -322,17 +310,10 @@ static void random_operation(QTestState *vm)
 /* Their policy sets limits of its own; none goes past the switch-over. */
 static void allow_migrations(QTestState *vm)
 {
-    qtest_qmp_assert_success(vm, "{'execute': 'migrate-set-capabilities',"
-                             " 'arguments': {'capabilities': ["
-                             " {'capability': 'auto-converge',"
-                             "  'state': true},"
-                             " {'capability': 'pause-before-switchover',"
-                             "  'state': true}]}}");
-    qtest_qmp_assert_success(vm, "{'execute': 'migrate-set-parameters',"
-                             " 'arguments': {'max-bandwidth': 1000000000,"
-                             " 'downtime-limit': 0,"
-                             " 'dirty-sync-period': 100,"
-                             " 'convergence-policy': 'dirty-limit'}}");
+    vm_capability(vm, "auto-converge", true);
+    vm_capability(vm, "pause-before-switchover", true);
+    vm_set(vm, "'max-bandwidth': 1000000000, 'downtime-limit': 0,"
+           " 'dirty-sync-period': 100, 'convergence-policy': 'dirty-limit'");
 }
 
 static bool migration_under_way(QTestState *vm)
@@ -346,49 +327,6 @@ static bool migration_under_way(QTestState *vm)
     g_assert_cmpstr(status, !=, "completed");
     qobject_unref(rsp);
     return under_way;
-}
-
-static bool limited_by_migration(QTestState *vm)
-{
-    QDict *rsp = qtest_qmp(vm, "{'execute': 'query-migrate'}");
-    QDict *info = qdict_get_qdict(rsp, "return");
-    QDict *vcpu;
-    bool limited = false;
-
-    if (qdict_haskey(info, "convergence")) {
-        vcpu = qobject_to(QDict, qlist_peek(qdict_get_qlist(
-            qdict_get_qdict(info, "convergence"), "vcpus")));
-        limited = qdict_get_int(vcpu, "dirty-limit") > 0;
-    }
-    qobject_unref(rsp);
-    return limited;
-}
-
-static void test_random_operations_leave_nothing(void)
-{
-    QTestState *vm = start("tcg");
-    unsigned seen_limited = 0;
-    double before;
-
-    vm_wait_guest_up(vm);
-    allow_migrations(vm);
-    before = mb_per_s(vm, 1);
-    for (int i = 0; i < 200; i++) {
-        random_operation(vm);
-        seen_limited += limited_by_migration(vm);
-    }
-    g_test_message("a migration limited it after %u of 200 operations",
-                   seen_limited);
-    qtest_qmp_assert_success(vm, "{'execute': 'migrate_cancel'}");
-    while (migration_under_way(vm)) {
-        g_usleep(10 * 1000);
-    }
-    cancel_limits(vm);
-    g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 0);
-    g_assert_cmpint(shown(vm, 1, "limit-rate"), ==, 0);
-    g_usleep(100 * 1000);
-    g_assert_cmpfloat(mb_per_s(vm, 1), >, before / 4);
-    qtest_quit(vm);
 }
 
 /* What the migration under way says of a vCPU. */
@@ -410,6 +348,33 @@ static int64_t said_of(QTestState *vm, int vcpu, const char *what)
     }
     qobject_unref(info);
     return value;
+}
+
+static void test_random_operations_leave_nothing(void)
+{
+    QTestState *vm = start("tcg");
+    unsigned seen_limited = 0;
+    double before;
+
+    vm_wait_guest_up(vm);
+    allow_migrations(vm);
+    before = mb_per_s(vm, 1);
+    for (int i = 0; i < 200; i++) {
+        random_operation(vm);
+        seen_limited += said_of(vm, 0, "dirty-limit") > 0;
+    }
+    g_test_message("a migration limited it after %u of 200 operations",
+                   seen_limited);
+    qtest_qmp_assert_success(vm, "{'execute': 'migrate_cancel'}");
+    while (migration_under_way(vm)) {
+        g_usleep(10 * 1000);
+    }
+    cancel_limits(vm);
+    g_assert_cmpint(shown(vm, 0, "limit-rate"), ==, 0);
+    g_assert_cmpint(shown(vm, 1, "limit-rate"), ==, 0);
+    g_usleep(100 * 1000);
+    g_assert_cmpfloat(mb_per_s(vm, 1), >, before / 4);
+    qtest_quit(vm);
 }
 
 static void migrate_to_nowhere(QTestState *vm)
