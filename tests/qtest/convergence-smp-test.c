@@ -175,11 +175,22 @@ static double slept_pct(QTestState *vm, int64_t us)
     return 100.0 * slept_ns / (ran_ns + slept_ns);
 }
 
+/*
+ * A measurement: 64 vCPUs that run 5 % of the time each want more than three
+ * CPUs, and what the host does not have of them shows in the share.  So it is
+ * taken in the long list alone.
+ */
 static void test_share_does_not_drift(void)
 {
     static const int asked_pct[] = { 30, 80, 95 };
-    QTestState *vm = vm_start(LOAD_MANY, "");
+    QTestState *vm;
 
+    if (!g_getenv("CONVERGE_SMP_SHARE")) {
+        g_test_skip("measures the host, too: CONVERGE_SMP_SHARE=1 runs it, "
+                    "make check-long does");
+        return;
+    }
+    vm = vm_start(LOAD_MANY, "");
     vm_wait_guest_up(vm);
     if (answer_p99_ms(vm) > BUSY_P99_MS) {
         g_test_skip("the host is busy with other work");
