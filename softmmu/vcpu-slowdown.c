@@ -3,14 +3,14 @@
  *
  *      slice timer, dirtylimit            vCPU thread
  *      -----------------------            -----------
- *      vcpu_slowdown_request() --kick-->  leaves guest code
- *                                         vcpu_slowdown_pay():
- *                                           end the run slice, charge it
- *                                           while something is owed:
- *                                             sleep on halt_cond
- *                                             serve work that came in
- *      slice timer           <--due_ns--    begin the next run slice
- *                                         enters guest code
+ *      vcpu_slowdown_request() --kick-->  leaves guest code  <------------+
+ *                                         vcpu_slowdown_pay():            |
+ *                                           end the run slice, charge it  |
+ *                                           while something is owed:      |
+ *                                             sleep on halt_cond          |
+ *                                             serve work that came in     |
+ *      slice timer           <--due_ns--    begin the next run slice      |
+ *                                         enters guest code   own alarm --+
  *
  * A sleep is a timed wait on cpu->halt_cond, as that of a halted vCPU.  All
  * that wants a vCPU kicks it, a kick broadcasts halt_cond, and a sleeper that
@@ -28,7 +28,10 @@
  * before.  To end the sleep lets a guest that floods its vCPUs with TLB
  * shoot-downs go unthrottled.
  *
- * The timer is one for all vCPUs and goes by QEMU_CLOCK_REALTIME.  One, as
+ * A slice is ended by the vCPU's own alarm (vcpu-alarm.c).  The timer beside it
+ * serves halted vCPUs, and all of them where there are no such alarms.
+ *
+ * That timer is one for all vCPUs and goes by QEMU_CLOCK_REALTIME.  One, as
  * nothing is then left behind when a vCPU is unplugged, and vCPUs plugged later
  * are found by the same walk.  REALTIME, as QEMU_CLOCK_VIRTUAL_RT stands while
  * the guest is paused (a timer just ahead of it would have the main loop spin)
@@ -48,6 +51,7 @@
 #include "sysemu/cpu-throttle.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/runstate.h"
+#include "sysemu/vcpu-alarm.h"
 #include "sysemu/vcpu-slowdown.h"
 
 /*
@@ -58,6 +62,13 @@
 
 /* How long a vCPU runs that the limit above let go with dirtylimit's debt. */
 #define REPRIEVE_NS             (1 * SCALE_MS)
+
+/*
+ * A vCPU in guest code is called out of it by its own alarm, in time.  The main
+ * loop comes for those that are halted, which is not urgent, and need not wake
+ * up a thousand times a second for 64 vCPUs.
+ */
+#define ALARM_GRACE_NS          (5 * SCALE_MS)
 
 /* While throttled, vCPUs that were plugged are found within so long. */
 #define HOUSEKEEPING_NS         (100 * SCALE_MS)
@@ -159,6 +170,12 @@ static void sleep_off_debts(CPUState *cpu)
     }
 }
 
+/* When the main loop has to see to a vCPU whose slice ends at due_ns. */
+static int64_t request_ns(const VcpuSlowdown *slowdown)
+{
+    return slowdown->due_ns + (slowdown->alarmed ? ALARM_GRACE_NS : 0);
+}
+
 /*
  * The work item.  Between the last look at the debts and the reset of `queued`
  * the BQL is not let go of, so a request made with it held is never lost.
@@ -178,9 +195,20 @@ static void vcpu_slowdown_pay(CPUState *cpu, run_on_cpu_data unused)
     }
     if (slice_ns) {
         slowdown->due_ns = now_ns + slice_ns;
-        timer_mod_anticipate_ns(slowdown_timer, slowdown->due_ns);
+        slowdown->alarmed = vcpu_alarm_set(slice_ns);
+        timer_mod_anticipate_ns(slowdown_timer, request_ns(slowdown));
     }
     qatomic_mb_set(&slowdown->queued, false);
+}
+
+void vcpu_slowdown_left_guest(CPUState *cpu)
+{
+    VcpuSlowdown *slowdown = &cpu->slowdown;
+
+    if (slowdown->due_ns && slowdown->due_ns <= clock_ns() &&
+        !qatomic_xchg(&slowdown->queued, true)) {
+        vcpu_slowdown_pay(cpu, RUN_ON_CPU_NULL);
+    }
 }
 
 void vcpu_slowdown_request(CPUState *cpu)
@@ -212,11 +240,11 @@ static int64_t attend_to(CPUState *cpu, int64_t now_ns, bool running)
     if (!running || !cpu->slowdown.due_ns) {
         return 0;
     }
-    if (cpu->slowdown.due_ns <= now_ns) {
+    if (request_ns(&cpu->slowdown) <= now_ns) {
         vcpu_slowdown_request(cpu);
         return 0;
     }
-    return cpu->slowdown.due_ns;
+    return request_ns(&cpu->slowdown);
 }
 
 /*

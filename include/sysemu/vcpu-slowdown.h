@@ -70,6 +70,8 @@ typedef struct VcpuSlowdown {
     bool queued;
     /* When the vCPU is to look at its debts again, 0 = never (BQL). */
     int64_t due_ns;
+    /* Its own alarm goes off then; the main loop need not be punctual (BQL). */
+    bool alarmed;
     VcpuThrottleAccount throttle;
     VcpuDirtyBucket dirty;
 } VcpuSlowdown;
@@ -88,6 +90,14 @@ void vcpu_slowdown_init(void);
  * needed; not before the vCPU's thread exists.
  */
 void vcpu_slowdown_request(CPUState *cpu);
+
+/**
+ * vcpu_slowdown_left_guest: have the vCPU pay if its run slice has ended
+ * @cpu: the vCPU
+ *
+ * Sleeps.  In the vCPU's thread, which has left guest code; BQL held.
+ */
+void vcpu_slowdown_left_guest(CPUState *cpu);
 
 /**
  * vcpu_slowdown_wake: have a sleeping vCPU look at its debts again

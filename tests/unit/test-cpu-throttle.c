@@ -18,9 +18,13 @@
 /* A host up for 104 days: beyond 2^53 ns, where doubles begin to round. */
 #define FIRST_NS (104 * 86400 * SECOND + 12345)
 
+/* Each test is made with the main loop's timer alone, and with alarms. */
+static bool alarms;
+
 static void begin(int vcpus, bool round_robin)
 {
     world_new(vcpus, round_robin, FIRST_NS);
+    world.alarms = alarms;
     cpu_throttle_init();
 }
 
@@ -98,6 +102,23 @@ static void hopeless_lateness_costs_share_not_silence(void)
     world.timer_late_ns = 0;
     cpu_throttle_set(50);
     assert_near(share_over(first_cpu, 10 * SECOND), 50, 1);
+    end();
+}
+
+static void alarms_need_no_punctual_main_loop(void)
+{
+    begin(8, false);
+    world.timer_late_ns = 70 * MS;
+    cpu_throttle_set(99);
+    assert_near(settled_share(first_cpu, 60 * SECOND), 99, 0.2);
+    g_assert_cmpint(world_silence_ns(first_cpu), <=, 100 * MS);
+
+    /* Nor do they have it wake up for each slice. */
+    world.timer_late_ns = 60 * SCALE_US;
+    cpu_throttle_set(50);
+    world_forget();
+    world_run_for(10 * SECOND);
+    g_assert_cmpint(world.timer_fired, <=, 10 * 200);
     end();
 }
 
@@ -461,13 +482,24 @@ static void hmp_sets_shows_and_refuses(void)
     end();
 }
 
+static void with_alarms(const void *test)
+{
+    alarms = true;
+    ((void (*)(void))test)();
+    alarms = false;
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define TEST(name) g_test_add_func("/cpu-throttle/" #name, name)
+#define TIMER_TEST(name) g_test_add_func("/cpu-throttle/" #name, name)
+#define ALARM_TEST(name) \
+    g_test_add_data_func("/cpu-throttle/alarms/" #name, name, with_alarms)
+#define TEST(name) do { TIMER_TEST(name); ALARM_TEST(name); } while (0)
     TEST(share_is_right_when_timers_are_on_time);
     TEST(share_is_right_when_timers_are_late);
-    TEST(hopeless_lateness_costs_share_not_silence);
+    TIMER_TEST(hopeless_lateness_costs_share_not_silence);
+    ALARM_TEST(alarms_need_no_punctual_main_loop);
     TEST(sleeps_are_short);
     TEST(stop_wakes_sleepers);
     TEST(lower_percentage_wakes_sleepers);

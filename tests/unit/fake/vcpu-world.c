@@ -7,6 +7,7 @@
  */
 
 #include "vcpu-world.h"
+#include "sysemu/vcpu-alarm.h"
 #include <ucontext.h>
 
 #define STACK_BYTES (128 * 1024)
@@ -19,6 +20,7 @@ struct QemuThread {
     enum { IN_GUEST, WAITING, BUSY } state;
     /* When the wait ends, or when a kick reaches guest code. */
     int64_t until_ns;
+    int64_t alarm_ns;
     int busy_pct;
     int64_t in_guest_ns, cpu_time_ns, work_ns, left_at_ns, silence_ns;
     int exits;
@@ -87,6 +89,7 @@ static void thread_main(void)
                     cpu->stopped = true;
                 }
                 process_queued_cpu_work(cpu);
+                vcpu_slowdown_left_guest(cpu);
             }
         }
     }
@@ -105,6 +108,7 @@ static QemuThread *new_thread(void)
     QemuThread *thread = g_new0(QemuThread, 1);
 
     thread->busy_pct = 100;
+    thread->alarm_ns = INT64_MAX;
     thread->stack = g_malloc(STACK_BYTES);
     thread->cond.sleeper = thread;
     thread->left_at_ns = now_ns;
@@ -193,6 +197,14 @@ void qemu_cond_timedwait_iothread(QemuCond *cond, int ms)
     current->until_ns = now_ns + ms * (int64_t)SCALE_MS +
                         random_up_to_ns(world.wait_late_ns);
     leave_thread(WAITING);
+}
+
+bool vcpu_alarm_set(int64_t delay_ns)
+{
+    g_assert_nonnull(current);
+    current->alarm_ns = world.alarms && delay_ns ? now_ns + delay_ns
+                                                 : INT64_MAX;
+    return world.alarms;
 }
 
 int fake_clock_gettime(clockid_t clock, struct timespec *ts)
@@ -302,7 +314,7 @@ static int64_t next_event_ns(void)
     QemuThread *thread;
 
     for (thread = threads; thread; thread = thread->next) {
-        next_ns = MIN(next_ns, thread->until_ns);
+        next_ns = MIN(next_ns, MIN(thread->until_ns, thread->alarm_ns));
         if (thread->state == WAITING && world.interrupts_per_s) {
             next_ns = MIN(next_ns, MAX(interrupt_ns, now_ns));
         }
@@ -319,6 +331,15 @@ static void interrupt_sleepers(void)
         for (thread = threads; thread; thread = thread->next) {
             qemu_cond_broadcast(&thread->cond);
         }
+    }
+}
+
+/* It gets a vCPU out of guest code, and out of nothing else. */
+static void ring_alarm(QemuThread *thread)
+{
+    thread->alarm_ns = INT64_MAX;
+    if (runs_guest(thread)) {
+        thread->until_ns = now_ns;
     }
 }
 
@@ -340,6 +361,9 @@ static void run_what_is_due(void)
     }
     interrupt_sleepers();
     for (thread = threads; thread; thread = thread->next) {
+        if (thread->alarm_ns <= now_ns) {
+            ring_alarm(thread);
+        }
         if (thread->until_ns <= now_ns) {
             enter_thread(thread);
         }
