@@ -88,6 +88,13 @@
 #define RETRY_NS (10 * NS_PER_S)
 #define MAX_DOUBLINGS 10
 
+/*
+ * At a new throttle, what was aimed at weighs as much in the forecast as two
+ * seconds of looks would, and less as looks add up; after two seconds: nothing.
+ */
+#define AIM_WEIGHT_S 2.0
+#define AIM_FADES_S 2.0
+
 static double min_share(const ConvergenceParams *params)
 {
     return (100.0 - params->max_throttle_pct) / 100;
@@ -197,6 +204,23 @@ static void count_looks(ConvergenceEngine *engine,
     }
 }
 
+/* The dirty rate to expect, for the forecast: under the throttle decided on. */
+static double expect(ConvergencePredictiveState *state,
+                     const ConvergenceModel *model, double share_ratio,
+                     bool changes)
+{
+    double fade = 1 - model->steady_s / AIM_FADES_S;
+    double aim_s = AIM_WEIGHT_S * convergence_clamp(fade, 0, 1);
+
+    if (changes) {
+        state->aim_bytes_per_s = model->steady_dirty_bytes / model->steady_s *
+                                 share_ratio;
+        return state->aim_bytes_per_s;
+    }
+    return (model->steady_dirty_bytes + state->aim_bytes_per_s * aim_s) /
+           (model->steady_s + aim_s);
+}
+
 static void slow_down(ConvergenceEngine *engine,
                       const ConvergenceParams *params,
                       const ConvergenceSample *sample,
@@ -213,8 +237,9 @@ static void slow_down(ConvergenceEngine *engine,
     decision->throttle_pct = share_to_pct(params, share);
     changes = decision->throttle_pct != sample->throttle_pct;
     engine->seeking = changes;
-    engine->planned_bytes_per_s = model->steady_dirty_bytes / model->steady_s *
-                                  share / share_in_force(sample);
+    engine->planned_bytes_per_s = expect(&engine->predictive, model,
+                                         share / share_in_force(sample),
+                                         changes);
     if (engine->predictive.outpaced >= OUTPACED_LOOKS) {
         decision->phase = CONVERGENCE_PHASE_STUCK;
     } else {

@@ -245,6 +245,31 @@ static void test_forecast_is_the_time_that_it_takes(void)
     g_assert_cmpuint(guest.engine.decision.predicted_downtime_ms, <=, 300);
 }
 
+/* One look at the guest, five times off: the plan counts for more. */
+static void test_forecast_is_not_upset_by_a_lump(void)
+{
+    static const double lumps[] = { 0.2, 1, 5 };
+    double expected_s = (500 - 64 * 0.27) / (64 - 12.8) + 0.27;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(lumps); i++) {
+        Guest guest = guest_begin();
+
+        look(&guest, SECOND_NS, 1280);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 99);
+        look(&guest, LOOK_NS, 12.8 * lumps[i]);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 99);
+        g_assert_cmpfloat_with_epsilon(
+            guest.engine.decision.predicted_remaining_ms / 1000.0, expected_s,
+            expected_s * 0.15);
+        /* As looks add up, they count. */
+        for (unsigned n = 0; n < 8; n++) {
+            look(&guest, LOOK_NS, 48);
+        }
+        g_assert_cmpint(guest.engine.decision.predicted_remaining_ms, >,
+                        2 * expected_s * 1000);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -268,5 +293,7 @@ int main(int argc, char **argv)
                     test_hot_set_within_the_downtime_limit_is_let_be);
     g_test_add_func("/convergence/predictive/forecast",
                     test_forecast_is_the_time_that_it_takes);
+    g_test_add_func("/convergence/predictive/lump",
+                    test_forecast_is_not_upset_by_a_lump);
     return g_test_run();
 }
