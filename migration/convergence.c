@@ -1,18 +1,10 @@
 /*
- * Convergence engine: the one file of it that knows QEMU
+ * Convergence engine, QEMU side: a migration's life
  *
- * RAM save loop --(sample)--> engine --(decision)--> actuators, monitors
+ *   RAM save loop --(sample)--> engine --(decision)--> actuators, monitors
  *
- * Samples are made from what the save loop counts anyway:
- *
- *   remaining  ----.         .---- sync: pages newly dirtied
- *                   \       /|
- *                    \     / |
- *                     \   /  `---- remaining before the next sync
- *                      \ /
- *                       `--------- drained: the rest of the difference
- *
- * so that no page is counted twice, and pages are compared with pages.
+ * The sample is made by convergence-sample.c, parameters are handled by
+ * convergence-params.c, and monitors are told by convergence-info.c.
  *
  * Threads: the migration thread does everything but answer the monitors and
  * lift the slow-down on a cancel, which the main thread does.  `lock` guards
@@ -28,18 +20,15 @@
 #include "qapi/qapi-events-convergence.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
-#include "exec/dirty-harvest.h"
-#include "exec/target_page.h"
-#include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "io/channel-file.h"
 #include "migration/convergence.h"
-#include "monitor/hmp.h"
-#include "monitor/monitor.h"
 #include "sysemu/cpu-throttle.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/runstate.h"
 #include "block.h"
+#include "convergence-info.h"
+#include "convergence-sample.h"
 #include "migration.h"
 #include "qemu-file.h"
 #include "ram.h"
@@ -50,22 +39,6 @@ QEMU_BUILD_BUG_ON((int)CONVERGENCE_STATE_TIMED_OUT !=
                   (int)CONVERGENCE_PHASE_TIMED_OUT);
 QEMU_BUILD_BUG_ON((int)CONVERGENCE_STATE__MAX !=
                   (int)CONVERGENCE_PHASE__MAX);
-
-/* Counters as they stood when the last interval ended. */
-typedef struct SampleBase {
-    int64_t now_ns;
-    uint64_t remaining_bytes;
-    uint64_t wire_bytes;
-    uint64_t zero_pages;
-    uint64_t harvested_pages;
-} SampleBase;
-
-/* What the glue remembers of a vCPU between two samples. */
-typedef struct VcpuBase {
-    uint64_t dirty_pages;
-    int64_t slept_ns;
-    int throttle_pct;
-} VcpuBase;
 
 static struct {
     QemuMutex lock;
@@ -89,17 +62,8 @@ static struct {
     bool pass_sent;
     uint64_t pass_remaining_bytes;
     int progress_pct;
-    SampleBase base;
+    ConvergenceSampler sampler;
     double bandwidth_bytes_per_ms;  /* as upstream last measured it */
-    int64_t sync_begin_ns;
-    uint64_t sync_begin_remaining_bytes;
-    uint64_t start_bytes;       /* what remained at the start */
-    uint64_t bulk_remaining_bytes;
-    uint64_t bulk_empty_bytes;  /* of them, never touched by the guest */
-    ConvergenceVcpu *vcpus;
-    VcpuBase *vcpu_bases;
-    unsigned n_vcpus;
-    unsigned max_vcpus;
 } convergence;
 
 static void __attribute__((__constructor__)) convergence_init_lock(void)
@@ -110,11 +74,6 @@ static void __attribute__((__constructor__)) convergence_init_lock(void)
 static int64_t now_ns(void)
 {
     return qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-}
-
-static uint64_t pages_to_bytes(uint64_t pages)
-{
-    return pages * qemu_target_page_size();
 }
 
 /* A deadline is of use also while no policy acts. */
@@ -157,58 +116,6 @@ static void refresh_params(MigrationState *s)
         convergence.params.max_iterations = 0;
         convergence.params.max_transfer_pct = 0;
     }
-}
-
-static void take_base(int64_t now, uint64_t remaining_bytes)
-{
-    convergence.base = (SampleBase) {
-        .now_ns = now,
-        .remaining_bytes = remaining_bytes,
-        .wire_bytes = ram_counters.transferred,
-        .zero_pages = ram_counters.duplicate,
-        .harvested_pages = dirty_harvest_total_pages(),
-    };
-}
-
-static int64_t vcpu_slept_ns(const CPUState *cpu)
-{
-    return qatomic_read(&cpu->slowdown.throttle.slept_ns) +
-           qatomic_read(&cpu->slowdown.dirty.slept_ns);
-}
-
-/* BQL held: nobody plugs vCPUs meanwhile. */
-static void sample_vcpus(int64_t interval_ns)
-{
-    CPUState *cpu;
-    unsigned n = 0;
-
-    CPU_FOREACH(cpu) {
-        VcpuBase *base = &convergence.vcpu_bases[n];
-        uint64_t pages = interval_ns > 0 ?
-            qatomic_read_u64(&cpu->slowdown.dirty.harvested_pages) :
-            qatomic_read_u64(&cpu->dirty_pages);
-        int64_t slept_ns = vcpu_slept_ns(cpu);
-
-        if (n == convergence.max_vcpus) {
-            break;
-        }
-        if (convergence.vcpus[n].id != cpu->cpu_index) {
-            convergence.vcpus[n] = (ConvergenceVcpu) { .id = cpu->cpu_index };
-            *base = (VcpuBase) { .dirty_pages = pages, .slept_ns = slept_ns };
-        }
-        /* A sync that found nothing dirty left the count of an earlier one. */
-        pages = MAX(pages, base->dirty_pages);
-        convergence.vcpus[n].dirtied_bytes =
-            pages_to_bytes(pages - base->dirty_pages);
-        if (interval_ns > 0 && slept_ns >= base->slept_ns) {
-            base->throttle_pct = MIN((slept_ns - base->slept_ns) * 100 /
-                                     interval_ns, 100);
-        }
-        base->dirty_pages = pages;
-        base->slept_ns = slept_ns;
-        n++;
-    }
-    convergence.n_vcpus = n;
 }
 
 static ConvergenceProgress make_progress(void)
@@ -254,19 +161,7 @@ void convergence_start(MigrationState *s)
     convergence.pass_sent = false;
     convergence.pass_remaining_bytes = remaining_bytes;
     convergence.progress_pct = 0;
-    convergence.start_bytes = remaining_bytes;
-    convergence.bulk_remaining_bytes = remaining_bytes;
-    convergence.bulk_empty_bytes = MIN(untouched_bytes, remaining_bytes);
-    convergence.max_vcpus = MACHINE(qdev_get_machine())->smp.max_cpus;
-    g_free(convergence.vcpus);
-    g_free(convergence.vcpu_bases);
-    convergence.vcpus = g_new0(ConvergenceVcpu, convergence.max_vcpus);
-    convergence.vcpu_bases = g_new0(VcpuBase, convergence.max_vcpus);
-    for (unsigned i = 0; i < convergence.max_vcpus; i++) {
-        convergence.vcpus[i].id = -1;
-    }
-    sample_vcpus(0);
-    take_base(now, remaining_bytes);
+    convergence_sampler_start(&convergence.sampler, now, untouched_bytes);
     progress = make_progress();
     convergence_engine_deadline(&convergence.engine, &convergence.params,
                                 &progress);
@@ -328,74 +223,23 @@ static void notice_sent(uint64_t remaining_bytes)
 
 void convergence_sync_begin(void)
 {
-    convergence.sync_begin_ns = now_ns();
-    convergence.sync_begin_remaining_bytes = ram_bytes_remaining();
-    notice_sent(convergence.sync_begin_remaining_bytes);
+    convergence_sampler_sync_begin(&convergence.sampler, now_ns());
+    notice_sent(convergence.sampler.sync_begin_remaining_bytes);
 }
 
-static ConvergenceSample make_sample(void)
-{
-    const SampleBase *base = &convergence.base;
-    int64_t now = now_ns();
-    uint64_t before = convergence.sync_begin_remaining_bytes;
-    uint64_t after = ram_bytes_remaining();
-    uint64_t dirtied_bytes = after > before ? after - before : 0;
-    bool bulk_pass = !convergence.passes;
-    ConvergenceSample sample = {
-        .now_ns = now,
-        .interval_ns = now - base->now_ns,
-        .dirtied_bytes = dirtied_bytes,
-        .drained_bytes = base->remaining_bytes > before ?
-                         base->remaining_bytes - before : 0,
-        .zero_bytes = pages_to_bytes(ram_counters.duplicate -
-                                     base->zero_pages),
-        .wire_bytes = ram_counters.transferred - base->wire_bytes,
-        .remaining_bytes = after,
-        .ram_bytes = ram_bytes_total(),
-        .bandwidth_bytes_per_s = convergence.user_bandwidth_bytes_per_s,
-        .sync_cost_ns = now - convergence.sync_begin_ns,
-        .throttle_pct = cpu_throttle_get_percentage(),
-        .bulk_pass = bulk_pass,
-        .valid = runstate_is_running() && !blk_mig_bulk_active(),
-    };
-
-    sample.touched_bytes =
-        MAX(dirtied_bytes, pages_to_bytes(dirty_harvest_total_pages() -
-                                          base->harvested_pages));
-    /* In the bulk pass only what has been sent can become dirty again. */
-    if (!bulk_pass) {
-        convergence.bulk_remaining_bytes = 0;
-    }
-    convergence.bulk_remaining_bytes -=
-        MIN(sample.drained_bytes, convergence.bulk_remaining_bytes);
-    convergence.bulk_empty_bytes -=
-        MIN(sample.zero_bytes, convergence.bulk_empty_bytes);
-    convergence.bulk_empty_bytes = MIN(convergence.bulk_empty_bytes,
-                                       convergence.bulk_remaining_bytes);
-    sample.bulk_remaining_bytes = convergence.bulk_remaining_bytes;
-    sample.bulk_empty_bytes = convergence.bulk_empty_bytes;
-
-    sample_vcpus(sample.interval_ns);
-    if (dirtylimit_available(NULL)) {
-        sample.vcpus = convergence.vcpus;
-        sample.n_vcpus = convergence.n_vcpus;
-    }
-    take_base(now, after);
-    return sample;
-}
-
-/* The list of vCPUs is as sample_vcpus() found it: the BQL is held since. */
+/* The list of vCPUs is as the sampler found it: the BQL is held since. */
 static void limit_vcpus(void)
 {
+    const ConvergenceSampler *sampler = &convergence.sampler;
     CPUState *cpu;
     unsigned n = 0;
 
     CPU_FOREACH(cpu) {
-        if (n == convergence.n_vcpus) {
+        if (n == sampler->n_vcpus) {
             break;
         }
         dirtylimit_set_migration_limit(cpu,
-            convergence.vcpus[n++].limit_bytes_per_s);
+                                       sampler->vcpus[n++].limit_bytes_per_s);
     }
 }
 
@@ -432,15 +276,16 @@ static void report_decision(const ConvergenceDecision *decision)
 static void update_progress(int64_t now)
 {
     const ConvergenceDecision *decision = &convergence.engine.decision;
+    const ConvergenceSampler *sampler = &convergence.sampler;
     uint64_t elapsed_ms = (now - convergence.engine.start_ns) / SCALE_MS;
     uint64_t all_ms = elapsed_ms + decision->predicted_remaining_ms;
     int pct = 0;
 
     if (decision->predicted && all_ms) {
         pct = elapsed_ms * 100 / all_ms;
-    } else if (convergence.start_bytes) {
-        pct = (convergence.start_bytes - convergence.bulk_remaining_bytes) *
-              50 / convergence.start_bytes;
+    } else if (sampler->start_bytes) {
+        pct = (sampler->start_bytes - sampler->bulk_remaining_bytes) * 50 /
+              sampler->start_bytes;
     }
     convergence.progress_pct = MAX(convergence.progress_pct, MIN(pct, 99));
 }
@@ -478,7 +323,9 @@ void convergence_sync_end(void)
     }
     WITH_QEMU_LOCK_GUARD(&convergence.lock) {
         refresh_params(s);
-        sample = make_sample();
+        sample = convergence_sampler_sync_end(&convergence.sampler, now_ns(),
+                                              !convergence.passes);
+        sample.bandwidth_bytes_per_s = convergence.user_bandwidth_bytes_per_s;
         decision = convergence_engine_update(&convergence.engine,
                                              &convergence.params, &sample);
         trace_decision(&sample, decision);
@@ -610,94 +457,22 @@ void convergence_pass_done(void)
     }
 }
 
-static ConvergenceVcpuInfoList *list_vcpus(void)
-{
-    ConvergenceVcpuInfoList *head = NULL, **tail = &head;
-
-    for (unsigned i = 0; i < convergence.n_vcpus; i++) {
-        const ConvergenceVcpu *vcpu = &convergence.vcpus[i];
-        ConvergenceVcpuInfo *info = g_new0(ConvergenceVcpuInfo, 1);
-
-        info->id = vcpu->id;
-        info->dirty_rate = vcpu->dirty_rate_bytes_per_s;
-        info->dirty_limit = qatomic_read(&convergence.may_slow) ?
-                            vcpu->limit_bytes_per_s : 0;
-        info->throttle_percentage = convergence.vcpu_bases[i].throttle_pct;
-        QAPI_LIST_APPEND(tail, info);
-    }
-    return head;
-}
-
 void convergence_fill_info(MigrationInfo *info)
 {
-    const ConvergenceEngine *engine = &convergence.engine;
-    ConvergenceInfo *c;
-
     QEMU_LOCK_GUARD(&convergence.lock);
     if (!convergence.known) {
         return;
     }
-    c = g_new0(ConvergenceInfo, 1);
-    c->policy = qapi_enum_parse(&ConvergencePolicyName_lookup,
-                                convergence.params.policy->name,
-                                CONVERGENCE_POLICY_NAME_STEP, NULL);
-    c->state = (ConvergenceState)convergence.phase;
-    c->reason = g_strdup(convergence.reason);
-    c->dirty_rate = engine->model.dirty_bytes_per_s;
-    c->drain_rate = engine->model.drain_bytes_per_s;
-    c->throttle_percentage = cpu_throttle_get_percentage();
-    c->downtime_limit = engine->deadline.downtime_limit_ms;
-    c->passes = convergence.passes;
-    c->progress_percentage = info->status == MIGRATION_STATUS_COMPLETED ?
-                             100 : convergence.progress_pct;
-    if (engine->decision.predicted &&
-        info->status == MIGRATION_STATUS_ACTIVE) {
-        int64_t elapsed_ms = (now_ns() - engine->start_ns) / SCALE_MS;
-
-        c->has_predicted_total_time = true;
-        c->predicted_total_time = MAX(elapsed_ms,
-            (engine->model.last_sample_ns - engine->start_ns) / SCALE_MS +
-            engine->decision.predicted_remaining_ms);
-        c->has_predicted_downtime = true;
-        c->predicted_downtime = engine->decision.predicted_downtime_ms;
-    }
-    if (dirtylimit_available(NULL)) {
-        c->has_vcpus = true;
-        c->vcpus = list_vcpus();
-    }
     info->has_convergence = true;
-    info->convergence = c;
-}
-
-void hmp_convergence_info(Monitor *mon, const MigrationInfo *info)
-{
-    const ConvergenceInfo *c = info->convergence;
-    const ConvergenceVcpuInfoList *vcpu;
-
-    if (!info->has_convergence) {
-        return;
-    }
-    monitor_printf(mon, "convergence: %s, policy %s, progress %" PRId64
-                   " %%\n", ConvergenceState_str(c->state),
-                   ConvergencePolicyName_str(c->policy),
-                   c->progress_percentage);
-    monitor_printf(mon, "convergence reason: %s\n", c->reason);
-    monitor_printf(mon, "dirty rate: %" PRIu64 " kbytes/s, drain rate: %"
-                   PRIu64 " kbytes/s, passes: %" PRIu64 "\n",
-                   c->dirty_rate >> 10, c->drain_rate >> 10, c->passes);
-    monitor_printf(mon, "downtime limit in force: %" PRIu64 " ms\n",
-                   c->downtime_limit);
-    if (c->has_predicted_total_time) {
-        monitor_printf(mon, "predicted total time: %" PRIu64
-                       " ms, predicted downtime: %" PRIu64 " ms\n",
-                       c->predicted_total_time, c->predicted_downtime);
-    }
-    for (vcpu = c->vcpus; vcpu; vcpu = vcpu->next) {
-        monitor_printf(mon, "vcpu %" PRId64 ": dirty rate %" PRIu64
-                       " kbytes/s, dirty limit %" PRIu64
-                       " kbytes/s, throttle %" PRId64 " %%\n",
-                       vcpu->value->id, vcpu->value->dirty_rate >> 10,
-                       vcpu->value->dirty_limit >> 10,
-                       vcpu->value->throttle_percentage);
-    }
+    info->convergence = convergence_info_new(&(ConvergenceView) {
+        .engine = &convergence.engine,
+        .sampler = &convergence.sampler,
+        .policy = convergence.params.policy->name,
+        .phase = convergence.phase,
+        .reason = convergence.reason,
+        .passes = convergence.passes,
+        .progress_pct = convergence.progress_pct,
+        .may_slow = qatomic_read(&convergence.may_slow),
+        .now_ns = now_ns(),
+    }, info->status);
 }

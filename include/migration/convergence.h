@@ -3,9 +3,9 @@
  *
  * The migration thread reports what happens to it, and the engine's answers
  * reach the actuators, the switch-over and the monitors from here.
- * migration/convergence.c implements this but for the parameters, which
- * migration/convergence-params.c knows, and the census of guest RAM in
- * migration/convergence-untouched.c.
+ * migration/convergence.c implements this but for the parameters
+ * (convergence-params.c there), HMP's report (convergence-info.c), and the
+ * census of guest RAM (convergence-untouched.c).
  *
  * Copyright (c) 2026 The Converge developers
  *

@@ -1,0 +1,107 @@
+/*
+ * Convergence engine, QEMU side: what monitors are told
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "migration/convergence.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "sysemu/cpu-throttle.h"
+#include "sysemu/dirtylimit.h"
+#include "convergence-info.h"
+
+static ConvergenceVcpuInfoList *list_vcpus(const ConvergenceView *view)
+{
+    const ConvergenceSampler *sampler = view->sampler;
+    ConvergenceVcpuInfoList *head = NULL, **tail = &head;
+
+    for (unsigned i = 0; i < sampler->n_vcpus; i++) {
+        const ConvergenceVcpu *vcpu = &sampler->vcpus[i];
+        ConvergenceVcpuInfo *info = g_new0(ConvergenceVcpuInfo, 1);
+
+        info->id = vcpu->id;
+        info->dirty_rate = vcpu->dirty_rate_bytes_per_s;
+        info->dirty_limit = view->may_slow ? vcpu->limit_bytes_per_s : 0;
+        info->throttle_percentage = sampler->vcpu_bases[i].throttle_pct;
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return head;
+}
+
+static void fill_forecast(ConvergenceInfo *info, const ConvergenceView *view)
+{
+    const ConvergenceEngine *engine = view->engine;
+    int64_t elapsed_ms = (view->now_ns - engine->start_ns) / SCALE_MS;
+    int64_t seen_ms = (engine->model.last_sample_ns - engine->start_ns) /
+                      SCALE_MS;
+
+    info->has_predicted_total_time = true;
+    info->predicted_total_time =
+        MAX(elapsed_ms, seen_ms + engine->decision.predicted_remaining_ms);
+    info->has_predicted_downtime = true;
+    info->predicted_downtime = engine->decision.predicted_downtime_ms;
+}
+
+ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
+                                      MigrationStatus status)
+{
+    const ConvergenceEngine *engine = view->engine;
+    ConvergenceInfo *info = g_new0(ConvergenceInfo, 1);
+
+    info->policy = qapi_enum_parse(&ConvergencePolicyName_lookup, view->policy,
+                                   CONVERGENCE_POLICY_NAME_STEP, NULL);
+    info->state = (ConvergenceState)view->phase;
+    info->reason = g_strdup(view->reason);
+    info->dirty_rate = engine->model.dirty_bytes_per_s;
+    info->drain_rate = engine->model.drain_bytes_per_s;
+    info->throttle_percentage = cpu_throttle_get_percentage();
+    info->downtime_limit = engine->deadline.downtime_limit_ms;
+    info->passes = view->passes;
+    info->progress_percentage = status == MIGRATION_STATUS_COMPLETED ?
+                                100 : view->progress_pct;
+    if (engine->decision.predicted && status == MIGRATION_STATUS_ACTIVE) {
+        fill_forecast(info, view);
+    }
+    if (dirtylimit_available(NULL)) {
+        info->has_vcpus = true;
+        info->vcpus = list_vcpus(view);
+    }
+    return info;
+}
+
+void hmp_convergence_info(Monitor *mon, const MigrationInfo *info)
+{
+    const ConvergenceInfo *c = info->convergence;
+    const ConvergenceVcpuInfoList *vcpu;
+
+    if (!info->has_convergence) {
+        return;
+    }
+    monitor_printf(mon, "convergence: %s, policy %s, progress %" PRId64
+                   " %%\n", ConvergenceState_str(c->state),
+                   ConvergencePolicyName_str(c->policy),
+                   c->progress_percentage);
+    monitor_printf(mon, "convergence reason: %s\n", c->reason);
+    monitor_printf(mon, "dirty rate: %" PRIu64 " kbytes/s, drain rate: %"
+                   PRIu64 " kbytes/s, passes: %" PRIu64 "\n",
+                   c->dirty_rate >> 10, c->drain_rate >> 10, c->passes);
+    monitor_printf(mon, "downtime limit in force: %" PRIu64 " ms\n",
+                   c->downtime_limit);
+    if (c->has_predicted_total_time) {
+        monitor_printf(mon, "predicted total time: %" PRIu64
+                       " ms, predicted downtime: %" PRIu64 " ms\n",
+                       c->predicted_total_time, c->predicted_downtime);
+    }
+    for (vcpu = c->vcpus; vcpu; vcpu = vcpu->next) {
+        monitor_printf(mon, "vcpu %" PRId64 ": dirty rate %" PRIu64
+                       " kbytes/s, dirty limit %" PRIu64
+                       " kbytes/s, throttle %" PRId64 " %%\n",
+                       vcpu->value->id, vcpu->value->dirty_rate >> 10,
+                       vcpu->value->dirty_limit >> 10,
+                       vcpu->value->throttle_percentage);
+    }
+}

@@ -1,0 +1,39 @@
+/*
+ * Convergence engine, QEMU side: what monitors are told
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef MIGRATION_CONVERGENCE_INFO_H
+#define MIGRATION_CONVERGENCE_INFO_H
+
+#include "qapi/qapi-types-migration.h"
+#include "migration/convergence-engine.h"
+#include "convergence-sample.h"
+
+/* A migration as it stands, for a look at it. */
+typedef struct ConvergenceView {
+    const ConvergenceEngine *engine;
+    const ConvergenceSampler *sampler;
+    const char *policy;
+    ConvergencePhase phase;     /* as last reported */
+    const char *reason;
+    uint64_t passes;
+    int progress_pct;
+    bool may_slow;              /* not yet at the switch-over */
+    int64_t now_ns;
+} ConvergenceView;
+
+/**
+ * convergence_info_new: the convergence member of query-migrate's answer
+ * @view: the migration; the caller holds what guards it
+ * @status: the migration's status
+ *
+ * Returns: newly allocated.
+ */
+ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
+                                      MigrationStatus status);
+
+#endif /* MIGRATION_CONVERGENCE_INFO_H */

@@ -1,0 +1,168 @@
+/*
+ * Convergence engine, QEMU side: samples from what QEMU counts
+ *
+ *   remaining  ----.         .---- sync: pages newly dirtied
+ *                   \       /|
+ *                    \     / |
+ *                     \   /  `---- remaining before the next sync
+ *                      \ /
+ *                       `--------- drained: the rest of the difference
+ *
+ * so that no page is counted twice, and pages are compared with pages.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "exec/dirty-harvest.h"
+#include "exec/target_page.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "sysemu/cpu-throttle.h"
+#include "sysemu/dirtylimit.h"
+#include "sysemu/runstate.h"
+#include "block.h"
+#include "convergence-sample.h"
+#include "ram.h"
+
+static uint64_t pages_to_bytes(uint64_t pages)
+{
+    return pages * qemu_target_page_size();
+}
+
+static void take_base(ConvergenceSampler *sampler, int64_t now_ns,
+                      uint64_t remaining_bytes)
+{
+    sampler->base = (SampleBase) {
+        .now_ns = now_ns,
+        .remaining_bytes = remaining_bytes,
+        .wire_bytes = ram_counters.transferred,
+        .zero_pages = ram_counters.duplicate,
+        .harvested_pages = dirty_harvest_total_pages(),
+    };
+}
+
+static int64_t vcpu_slept_ns(const CPUState *cpu)
+{
+    return qatomic_read(&cpu->slowdown.throttle.slept_ns) +
+           qatomic_read(&cpu->slowdown.dirty.slept_ns);
+}
+
+/* BQL held: nobody plugs vCPUs meanwhile. */
+static void sample_vcpus(ConvergenceSampler *sampler, int64_t interval_ns)
+{
+    CPUState *cpu;
+    unsigned n = 0;
+
+    CPU_FOREACH(cpu) {
+        ConvergenceVcpu *vcpu = &sampler->vcpus[n];
+        VcpuBase *base = &sampler->vcpu_bases[n];
+        uint64_t pages = interval_ns > 0 ?
+            qatomic_read_u64(&cpu->slowdown.dirty.harvested_pages) :
+            qatomic_read_u64(&cpu->dirty_pages);
+        int64_t slept_ns = vcpu_slept_ns(cpu);
+
+        if (n == sampler->max_vcpus) {
+            break;
+        }
+        if (vcpu->id != cpu->cpu_index) {
+            *vcpu = (ConvergenceVcpu) { .id = cpu->cpu_index };
+            *base = (VcpuBase) { .dirty_pages = pages, .slept_ns = slept_ns };
+        }
+        /* A sync that found nothing dirty left the count of an earlier one. */
+        pages = MAX(pages, base->dirty_pages);
+        vcpu->dirtied_bytes = pages_to_bytes(pages - base->dirty_pages);
+        if (interval_ns > 0 && slept_ns >= base->slept_ns) {
+            base->throttle_pct = MIN((slept_ns - base->slept_ns) * 100 /
+                                     interval_ns, 100);
+        }
+        base->dirty_pages = pages;
+        base->slept_ns = slept_ns;
+        n++;
+    }
+    sampler->n_vcpus = n;
+}
+
+void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns,
+                               uint64_t untouched_bytes)
+{
+    uint64_t remaining_bytes = ram_bytes_remaining();
+    unsigned max_vcpus = MACHINE(qdev_get_machine())->smp.max_cpus;
+
+    g_free(sampler->vcpus);
+    g_free(sampler->vcpu_bases);
+    *sampler = (ConvergenceSampler) {
+        .start_bytes = remaining_bytes,
+        .bulk_remaining_bytes = remaining_bytes,
+        .bulk_empty_bytes = MIN(untouched_bytes, remaining_bytes),
+        .vcpus = g_new0(ConvergenceVcpu, max_vcpus),
+        .vcpu_bases = g_new0(VcpuBase, max_vcpus),
+        .max_vcpus = max_vcpus,
+    };
+    for (unsigned i = 0; i < max_vcpus; i++) {
+        sampler->vcpus[i].id = -1;
+    }
+    sample_vcpus(sampler, 0);
+    take_base(sampler, now_ns, remaining_bytes);
+}
+
+void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
+                                    int64_t now_ns)
+{
+    sampler->sync_begin_ns = now_ns;
+    sampler->sync_begin_remaining_bytes = ram_bytes_remaining();
+}
+
+/* In the bulk pass only what has been sent can become dirty again. */
+static void follow_bulk_pass(ConvergenceSampler *sampler,
+                             ConvergenceSample *sample)
+{
+    uint64_t left = sample->bulk_pass ? sampler->bulk_remaining_bytes : 0;
+    uint64_t empty = sampler->bulk_empty_bytes;
+
+    left -= MIN(sample->drained_bytes, left);
+    empty -= MIN(sample->zero_bytes, empty);
+    sampler->bulk_remaining_bytes = left;
+    sampler->bulk_empty_bytes = MIN(empty, left);
+    sample->bulk_remaining_bytes = sampler->bulk_remaining_bytes;
+    sample->bulk_empty_bytes = sampler->bulk_empty_bytes;
+}
+
+ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
+                                               int64_t now_ns, bool bulk_pass)
+{
+    const SampleBase *base = &sampler->base;
+    uint64_t before = sampler->sync_begin_remaining_bytes;
+    uint64_t after = ram_bytes_remaining();
+    uint64_t dirtied_bytes = after > before ? after - before : 0;
+    ConvergenceSample sample = {
+        .now_ns = now_ns,
+        .interval_ns = now_ns - base->now_ns,
+        .dirtied_bytes = dirtied_bytes,
+        .drained_bytes = base->remaining_bytes > before ?
+                         base->remaining_bytes - before : 0,
+        .zero_bytes = pages_to_bytes(ram_counters.duplicate -
+                                     base->zero_pages),
+        .wire_bytes = ram_counters.transferred - base->wire_bytes,
+        .remaining_bytes = after,
+        .ram_bytes = ram_bytes_total(),
+        .sync_cost_ns = now_ns - sampler->sync_begin_ns,
+        .throttle_pct = cpu_throttle_get_percentage(),
+        .bulk_pass = bulk_pass,
+        .valid = runstate_is_running() && !blk_mig_bulk_active(),
+    };
+
+    sample.touched_bytes =
+        MAX(dirtied_bytes, pages_to_bytes(dirty_harvest_total_pages() -
+                                          base->harvested_pages));
+    follow_bulk_pass(sampler, &sample);
+    sample_vcpus(sampler, sample.interval_ns);
+    if (dirtylimit_available(NULL)) {
+        sample.vcpus = sampler->vcpus;
+        sample.n_vcpus = sampler->n_vcpus;
+    }
+    take_base(sampler, now_ns, after);
+    return sample;
+}

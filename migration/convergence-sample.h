@@ -1,0 +1,74 @@
+/*
+ * Convergence engine, QEMU side: samples from what QEMU counts
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef MIGRATION_CONVERGENCE_SAMPLE_H
+#define MIGRATION_CONVERGENCE_SAMPLE_H
+
+#include "migration/convergence-engine.h"
+
+/* Counters as they stood when the last interval ended. */
+typedef struct SampleBase {
+    int64_t now_ns;
+    uint64_t remaining_bytes;
+    uint64_t wire_bytes;
+    uint64_t zero_pages;
+    uint64_t harvested_pages;
+} SampleBase;
+
+/* What is remembered of a vCPU between two samples. */
+typedef struct VcpuBase {
+    uint64_t dirty_pages;
+    int64_t slept_ns;
+    int throttle_pct;           /* share of the last interval slept */
+} VcpuBase;
+
+/* Of one migration.  All calls need the same lock of the caller's. */
+typedef struct ConvergenceSampler {
+    SampleBase base;
+    int64_t sync_begin_ns;
+    uint64_t sync_begin_remaining_bytes;
+    uint64_t start_bytes;       /* what remained at the start */
+    uint64_t bulk_remaining_bytes;
+    uint64_t bulk_empty_bytes;  /* of them, never touched by the guest */
+    ConvergenceVcpu *vcpus;
+    VcpuBase *vcpu_bases;
+    unsigned n_vcpus;
+    unsigned max_vcpus;
+} ConvergenceSampler;
+
+/**
+ * convergence_sampler_start: a migration begins, nothing has been sent
+ * @sampler: zero-initialised, or of an earlier migration
+ * @now_ns: the time
+ * @untouched_bytes: guest RAM that is known to be zero
+ *
+ * BQL held.
+ */
+void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns,
+                               uint64_t untouched_bytes);
+
+/**
+ * convergence_sampler_sync_begin: a sync of the dirty bitmap begins
+ * @sampler: the sampler
+ * @now_ns: the time
+ */
+void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
+                                    int64_t now_ns);
+
+/**
+ * convergence_sampler_sync_end: the sync is over, and with it an interval
+ * @sampler: the sampler
+ * @now_ns: the time
+ * @bulk_pass: the first pass over RAM goes on
+ *
+ * BQL held.  Returns: the sample of the interval; its vCPUs are @sampler's.
+ */
+ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
+                                               int64_t now_ns, bool bulk_pass);
+
+#endif /* MIGRATION_CONVERGENCE_SAMPLE_H */
