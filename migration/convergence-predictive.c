@@ -70,6 +70,8 @@
 #define CALM_LOOKS 3
 /* ... at most that much a look then: from 99 % to 0 in four of them. */
 #define RELEASE_MAX 4.0
+/* This near to the end there is next to nothing to give, and much to upset. */
+#define RELEASE_LEFT_S 1.5
 /* Above this part of the drain rate there is no progress to speak of ... */
 #define NO_PROGRESS 0.9
 /* ... and after that many looks at it this is told. */
@@ -116,12 +118,12 @@ static uint8_t share_to_pct(const ConvergenceParams *params, double share)
 /* The share to run with from now on. */
 static double seek(ConvergencePredictiveState *state,
                    const ConvergenceParams *params, double share, double rate,
-                   double target)
+                   double target, bool may_release)
 {
     state->calm = rate < target * TARGET_LOW ? state->calm + 1 : 0;
     if (rate > target * TARGET_HIGH) {
         share *= target / rate;
-    } else if (state->calm >= CALM_LOOKS) {
+    } else if (state->calm >= CALM_LOOKS && may_release) {
         share *= rate > 0 ? convergence_clamp(target / rate, 1, RELEASE_MAX) :
                  RELEASE_MAX;
     }
@@ -230,8 +232,10 @@ static void slow_down(ConvergenceEngine *engine,
     double rate = model->last_dirty_bytes_per_s;
     double target = model->drain_bytes_per_s *
                     (sample->bulk_pass ? BULK_RHO : CONVERGENCE_RHO);
+    bool may_release = sample->remaining_bytes > model->drain_bytes_per_s *
+                                                 RELEASE_LEFT_S;
     double share = seek(&engine->predictive, params, share_in_force(sample),
-                        rate, target);
+                        rate, target, may_release);
     bool changes;
 
     decision->throttle_pct = share_to_pct(params, share);

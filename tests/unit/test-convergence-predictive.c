@@ -228,6 +228,33 @@ static void test_hot_set_within_the_downtime_limit_is_let_be(void)
     }
 }
 
+/* With a second to go a calm guest stays slowed; with more, it does not. */
+static void test_nothing_is_given_back_near_the_end(void)
+{
+    static const struct {
+        uint64_t remaining_mb;
+        bool given_back;
+    } rows[] = {
+        { 64, false }, { 95, false }, { 97, true }, { 500, true },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin();
+        unsigned slowed_pct = look(&guest, SECOND_NS, 1280)->throttle_pct;
+
+        g_assert_cmpuint(slowed_pct, ==, 99);
+        for (unsigned n = 0; n < 3; n++) {
+            ConvergenceSample sample =
+                fixture_sample(&guest.engine, LOOK_NS, 1, 64);
+
+            sample.remaining_bytes = rows[i].remaining_mb * 1000000;
+            convergence_engine_update(&guest.engine, &guest.params, &sample);
+        }
+        g_assert_cmpint(guest.engine.decision.throttle_pct < slowed_pct, ==,
+                        rows[i].given_back);
+    }
+}
+
 static void test_forecast_is_the_time_that_it_takes(void)
 {
     Guest guest = guest_begin();
@@ -291,6 +318,8 @@ int main(int argc, char **argv)
                     test_a_faster_link_is_a_reason_to_try_again);
     g_test_add_func("/convergence/predictive/hot-set",
                     test_hot_set_within_the_downtime_limit_is_let_be);
+    g_test_add_func("/convergence/predictive/near-end",
+                    test_nothing_is_given_back_near_the_end);
     g_test_add_func("/convergence/predictive/forecast",
                     test_forecast_is_the_time_that_it_takes);
     g_test_add_func("/convergence/predictive/lump",
