@@ -35,11 +35,15 @@ static void set_limits(const ConvergenceSample *sample, uint64_t limit)
     }
 }
 
-static void lift(ConvergenceEngine *engine, const ConvergenceSample *sample,
-                 ConvergenceDecision *decision)
+static void lift(ConvergenceEngine *engine, const ConvergenceParams *params,
+                 const ConvergenceSample *sample, ConvergenceDecision *decision)
 {
+    const ConvergenceModel *model = &engine->model;
+    double target = model->drain_bytes_per_s * CONVERGENCE_RHO;
     unsigned unsure = engine->limit.unsure;
 
+    engine->planned_bytes_per_s = convergence_model_expect_watched(
+        model, params, MAX(target, model->device_bytes_per_s));
     engine->limit = (ConvergenceLimitState) { .unsure = unsure };
     set_limits(sample, 0);
     decision->vcpus_limited = false;
@@ -126,18 +130,18 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
                                        convergence_threshold(engine, params),
                                        convergence_limit_ms(engine, params),
                                        &state->unsure))) {
-        lift(engine, sample, decision);
+        lift(engine, params, sample, decision);
         decision->next_sync_ns = convergence_watch_ns(engine, params, sample);
         return;
     }
     if (devices_outpace(model)) {
-        lift(engine, sample, decision);
+        lift(engine, params, sample, decision);
         decision->phase = CONVERGENCE_PHASE_STUCK;
         return;
     }
     level = find_level(model, params, sample);
     if (level == HUGE_VAL && ++state->calm >= CALM_MAX) {
-        lift(engine, sample, decision);
+        lift(engine, params, sample, decision);
         return;
     }
     limit(engine, sample, decision, level);

@@ -171,13 +171,19 @@ int64_t convergence_watch_ns(ConvergenceEngine *engine,
     return until_ns > MIN_LOOK_NS ? (int64_t)until_ns : MIN_LOOK_NS;
 }
 
-/* To the end of the bulk pass first, if it is not over. */
+/*
+ * To the end of the bulk pass first, if it is not over: until then a guest that
+ * is not slowed goes on as it did.
+ */
 static double forecast_s(const ConvergenceEngine *engine,
                          const ConvergenceSample *sample,
                          double threshold_bytes)
 {
     const ConvergenceModel *model = &engine->model;
+    bool slowed = engine->decision.throttle_pct ||
+                  engine->decision.vcpus_limited;
     double planned = engine->planned_bytes_per_s;
+    double until_then = slowed ? planned : model->dirty_bytes_per_s;
     double bulk_s = convergence_model_bulk_ends_s(model, sample);
     double rest_s;
 
@@ -186,7 +192,7 @@ static double forecast_s(const ConvergenceEngine *engine,
                                              threshold_bytes, planned);
     }
     rest_s = convergence_model_remaining_s(
-        model, convergence_model_dirty_at_bulk_end(model, sample, planned),
+        model, convergence_model_dirty_at_bulk_end(model, sample, until_then),
         threshold_bytes, planned);
     return rest_s < 0 || !isfinite(bulk_s) ? -1 : bulk_s + rest_s;
 }

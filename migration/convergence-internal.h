@@ -108,6 +108,15 @@ bool convergence_model_needs_help(const ConvergenceModel *model,
                                   uint64_t downtime_limit_ms,
                                   unsigned *unsure);
 
+/**
+ * convergence_model_expect_watched: how fast a guest will dirty memory after
+ * the bulk pass that is not slowed so far
+ * @target_bytes_per_s: what it will be slowed to if need be
+ */
+double convergence_model_expect_watched(const ConvergenceModel *model,
+                                        const ConvergenceParams *params,
+                                        double target_bytes_per_s);
+
 /* convergence-engine.c */
 
 /**

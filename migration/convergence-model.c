@@ -364,6 +364,29 @@ bool convergence_model_is_early(const ConvergenceModel *model,
              (end_s - again_s) / (1 - rest) >= EARLY_GAIN_MIN * t_s);
 }
 
+/* A rate that has just risen, or fallen, is not judged by its past alone. */
+static double judged_rate(const ConvergenceModel *model)
+{
+    return MIN(model->last_dirty_bytes_per_s, model->dirty_bytes_per_s);
+}
+
+/* A guest that dirties no more than that gets along without help. */
+static double let_be_rate(const ConvergenceModel *model,
+                          const ConvergenceParams *params)
+{
+    return model->drain_bytes_per_s *
+           (params->trigger_threshold_pct + TRIGGER_MARGIN_PCT) / 100;
+}
+
+double convergence_model_expect_watched(const ConvergenceModel *model,
+                                        const ConvergenceParams *params,
+                                        double target_bytes_per_s)
+{
+    double rate = judged_rate(model);
+
+    return rate > let_be_rate(model, params) ? target_bytes_per_s : rate;
+}
+
 /*
  * A look that is short against the downtime limit, at a guest whose pages fit
  * the limit, cannot tell a hot set that will be sent at the switch-over from
@@ -376,13 +399,10 @@ bool convergence_model_needs_help(const ConvergenceModel *model,
                                   unsigned *unsure)
 {
     double last = model->last_dirty_bytes_per_s;
-    double rate = last < model->dirty_bytes_per_s ? last :
-                  model->dirty_bytes_per_s;
-    double bound = model->drain_bytes_per_s *
-                   (params->trigger_threshold_pct + TRIGGER_MARGIN_PCT) / 100;
     double interval_s = (double)model->last_interval_ns / NS_PER_S;
 
-    if (!(model->drain_bytes_per_s > 0 && rate > bound)) {
+    if (!(model->drain_bytes_per_s > 0 &&
+          judged_rate(model) > let_be_rate(model, params))) {
         *unsure = 0;
         return false;
     }

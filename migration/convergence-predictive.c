@@ -130,9 +130,16 @@ static double seek(ConvergencePredictiveState *state,
     return convergence_clamp(share, min_share(params), 1);
 }
 
-static void watch(ConvergenceEngine *engine, ConvergenceDecision *decision)
+static void watch(ConvergenceEngine *engine, const ConvergenceParams *params,
+                  ConvergenceDecision *decision)
 {
     ConvergencePredictiveState *state = &engine->predictive;
+    const ConvergenceModel *model = &engine->model;
+    double target = model->drain_bytes_per_s * CONVERGENCE_RHO;
+    double least = model->last_dirty_bytes_per_s * min_share(params);
+
+    engine->planned_bytes_per_s =
+        convergence_model_expect_watched(model, params, MAX(target, least));
 
     *state = (ConvergencePredictiveState) {
         .unsure = state->unsure,
@@ -264,7 +271,7 @@ static void predictive_decide(ConvergenceEngine *engine,
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
     if (state->given_up) {
         if (may_try_again(engine, sample)) {
-            watch(engine, decision);
+            watch(engine, params, decision);
         }
         return;
     }
@@ -277,7 +284,7 @@ static void predictive_decide(ConvergenceEngine *engine,
                                                                 params),
                                           convergence_limit_ms(engine, params),
                                           &state->unsure)) {
-            watch(engine, decision);
+            watch(engine, params, decision);
             decision->next_sync_ns = convergence_watch_ns(engine, params,
                                                           sample);
             return;
@@ -292,7 +299,7 @@ static void predictive_decide(ConvergenceEngine *engine,
     slow_down(engine, params, sample, decision);
     decision->next_sync_ns = convergence_look_ns(engine, params, sample);
     if (!decision->throttle_pct) {
-        watch(engine, decision);
+        watch(engine, params, decision);
     }
 }
 

@@ -11,18 +11,16 @@
 #
 #   first      the first that the engine gave at all
 #   converging the first in state "converging"
-#   settled    the first after a second in which the state was "converging"
-#              (or "watching": nothing to do) and the throttle moved by no
-#              more than 2 points
+#   settled    the first in state "converging" ("watching" where the guest was
+#              never slowed) from which on the throttle moves by no more than
+#              2 points until the end; in control engineering, the settling time
 #   half       at half of the time from "settled" to the end
 #
 # Also kept: the error as a part of the whole migration's time.
 
 import statistics
 
-SETTLED_MS = 1000
 SETTLED_POINTS = 2
-CALM = ("converging", "watching")
 
 
 def foretold(sample):
@@ -38,22 +36,19 @@ def converging(timeline):
                  if foretold(s) and s.get("state") == "converging"), None)
 
 
-def is_settled(timeline, i):
-    start = i
-    while start and timeline[i]["at_ms"] - timeline[start]["at_ms"] < \
-            SETTLED_MS:
-        start -= 1
-    recent = timeline[start:i + 1]
-    throttles = [s["throttle_pct"] for s in recent]
-    return (recent[-1]["at_ms"] - recent[0]["at_ms"] >= SETTLED_MS and
-            all(s.get("state") == timeline[i]["state"] for s in recent) and
-            timeline[i]["state"] in CALM and
-            max(throttles) - min(throttles) <= SETTLED_POINTS)
-
-
 def settled(timeline):
-    return next((s for i, s in enumerate(timeline)
-                 if foretold(s) and is_settled(timeline, i)), None)
+    """In the longest tail of even throttle."""
+    slowed = any(s.get("state") not in ("off", "watching") for s in timeline)
+    calm = "converging" if slowed else "watching"
+    first_even = len(timeline)
+    throttles = []
+    for i in range(len(timeline) - 1, -1, -1):
+        throttles.append(timeline[i]["throttle_pct"])
+        if max(throttles) - min(throttles) > SETTLED_POINTS:
+            break
+        first_even = i
+    return next((s for s in timeline[first_even:]
+                 if foretold(s) and s.get("state") == calm), None)
 
 
 def halfway(timeline, end_ms):
