@@ -120,6 +120,16 @@ static void test_nothing_is_done_in_the_bulk_pass(void)
         g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
         g_assert_cmpint(guest.engine.decision.phase, ==,
                         CONVERGENCE_PHASE_WATCHING);
+        /* But known what will be: the pass, the hot set, the downtime. */
+        if (i) {
+            double expected_s = (4000 - 64 * (i + 1)) / 64.0 +
+                                (100 - 64 * 0.27) / (64 - 12.8) + 0.27;
+
+            g_assert_true(guest.engine.decision.predicted);
+            g_assert_cmpfloat_with_epsilon(
+                guest.engine.decision.predicted_remaining_ms / 1000.0,
+                expected_s, 0.5);
+        }
     }
     look(&guest, SECOND_NS, 500);
     g_assert_cmpuint(guest.engine.decision.throttle_pct, >=, 95);
