@@ -1,0 +1,208 @@
+/*
+ * Dirty limit tests: limits by hand and limits of migrations
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "convergence-dirtylimit.h"
+
+/* A migration may have limited it further. */
+static void assert_limited(QTestState *vm, int vcpu, int limit_mb)
+{
+    int64_t in_force_mb = vm_limit_shown(vm, vcpu, "limit-rate");
+
+    g_assert_cmpint(in_force_mb, >, 0);
+    g_assert_cmpint(in_force_mb, <=, limit_mb);
+}
+
+static void random_operation(QTestState *vm)
+{
+    int vcpu = g_test_rand_int_range(0, 2);
+    int limit_mb = g_test_rand_int_range(1, 200);
+
+    switch (g_test_rand_int_range(0, 8)) {
+    case 0:
+        vm_set_limit(vm, limit_mb);
+        assert_limited(vm, vcpu, limit_mb);
+        break;
+    case 1:
+        qtest_qmp_assert_success(vm, "{'execute': 'set-vcpu-dirty-limit',"
+                                 " 'arguments': {'cpu-index': %d,"
+                                 " 'dirty-rate': %d}}", vcpu, limit_mb);
+        assert_limited(vm, vcpu, limit_mb);
+        break;
+    case 2:
+        vm_cancel_limits(vm);
+        break;
+    case 3:
+        qtest_qmp_assert_success(vm, "{'execute': 'cancel-vcpu-dirty-limit',"
+                                 " 'arguments': {'cpu-index': %d}}", vcpu);
+        break;
+    case 4:
+        qtest_qmp_assert_success(vm, "{'execute': 'stop'}");
+        /* Refused before a switch-over. */
+        qobject_unref(qtest_qmp(vm, "{'execute': 'cont'}"));
+        break;
+    case 5:
+        /* Refused while one is under way, which is as good. */
+        qobject_unref(qtest_qmp(vm, "{'execute': 'migrate', 'arguments':"
+                                " {'uri': 'exec:cat >/dev/null'}}"));
+        break;
+    case 6:
+        qtest_qmp_assert_success(vm, "{'execute': 'migrate_cancel'}");
+        break;
+    default:
+        g_usleep(g_test_rand_int_range(0, 200 * 1000));
+    }
+}
+
+/* Their policy sets limits of its own; none goes past the switch-over. */
+static void allow_migrations(QTestState *vm)
+{
+    vm_capability(vm, "auto-converge", true);
+    vm_capability(vm, "pause-before-switchover", true);
+    vm_set(vm, "'max-bandwidth': 1000000000, 'downtime-limit': 0,"
+           " 'dirty-sync-period': 100, 'convergence-policy': 'dirty-limit'");
+}
+
+static bool migration_under_way(QTestState *vm)
+{
+    QDict *rsp = qtest_qmp(vm, "{'execute': 'query-migrate'}");
+    const char *status = qdict_get_try_str(qdict_get_qdict(rsp, "return"),
+                                           "status");
+    bool under_way = status && !g_str_equal(status, "cancelled") &&
+                     !g_str_equal(status, "failed");
+
+    g_assert_cmpstr(status, !=, "completed");
+    qobject_unref(rsp);
+    return under_way;
+}
+
+/* What the migration under way says of a vCPU. */
+static int64_t said_of(QTestState *vm, int vcpu, const char *what)
+{
+    QDict *info = vm_query(vm, "query-migrate");
+    QDict *convergence = qdict_get_qdict(info, "convergence");
+    const QListEntry *entry;
+    int64_t value = -1;
+
+    if (convergence) {
+        QLIST_FOREACH_ENTRY(qdict_get_qlist(convergence, "vcpus"), entry) {
+            QDict *v = qobject_to(QDict, qlist_entry_obj(entry));
+
+            if (qdict_get_int(v, "id") == vcpu) {
+                value = qdict_get_int(v, what);
+            }
+        }
+    }
+    qobject_unref(info);
+    return value;
+}
+
+static void test_random_operations_leave_nothing(void)
+{
+    QTestState *vm = vm_start_writer();
+    unsigned seen_limited = 0;
+    double before;
+
+    vm_wait_guest_up(vm);
+    allow_migrations(vm);
+    before = vm_mb_per_s(vm, 1);
+    for (int i = 0; i < 200; i++) {
+        random_operation(vm);
+        seen_limited += said_of(vm, 0, "dirty-limit") > 0;
+    }
+    g_test_message("a migration limited it after %u of 200 operations",
+                   seen_limited);
+    qtest_qmp_assert_success(vm, "{'execute': 'migrate_cancel'}");
+    while (migration_under_way(vm)) {
+        g_usleep(10 * 1000);
+    }
+    vm_cancel_limits(vm);
+    g_assert_cmpint(vm_limit_shown(vm, 0, "limit-rate"), ==, 0);
+    g_assert_cmpint(vm_limit_shown(vm, 1, "limit-rate"), ==, 0);
+    g_usleep(100 * 1000);
+    g_assert_cmpfloat(vm_mb_per_s(vm, 1), >, before / 4);
+    qtest_quit(vm);
+}
+
+static void migrate_to_nowhere(QTestState *vm)
+{
+    qtest_qmp_assert_success(vm, "{'execute': 'migrate', 'arguments':"
+                             " {'uri': 'exec:cat >/dev/null'}}");
+}
+
+/* Three readers and a writer: the writer alone pays. */
+static void test_readers_are_not_slowed(void)
+{
+    QTestState *vm = vm_start_on("tcg", LIMIT_RAM_MB, LIMIT_LOAD, "-smp 4");
+    unsigned looks = 0, slowed[4] = { 0 };
+
+    vm_wait_guest_up(vm);
+    g_assert_true(vm_readers_work(vm));
+    allow_migrations(vm);
+    vm_set(vm, "'max-bandwidth': 64000000");
+    migrate_to_nowhere(vm);
+    for (int i = 0; i < VM_PATIENCE_S * 10 && looks < 30; i++) {
+        g_usleep(100 * 1000);
+        looks += said_of(vm, 0, "dirty-limit") > 0;
+        for (int v = 0; looks && v < 4; v++) {
+            slowed[v] += said_of(vm, v, "throttle-percentage") > 0;
+        }
+    }
+    g_test_message("of %u looks at a limited guest, the vCPUs slept in %u, "
+                   "%u, %u, %u", looks, slowed[0], slowed[1], slowed[2],
+                   slowed[3]);
+    g_assert_cmpuint(looks, ==, 30);
+    g_assert_cmpuint(slowed[0], >, 20);
+    g_assert_cmpuint(slowed[1] + slowed[2] + slowed[3], ==, 0);
+    g_assert_true(vm_readers_work(vm));
+    g_assert_cmpint(said_of(vm, 1, "dirty-limit"), ==,
+                    said_of(vm, 0, "dirty-limit"));
+    qtest_quit(vm);
+}
+
+/* At any moment, and whatever slows it: the guest has its speed back at once. */
+static void test_cancel_gives_the_speed_back(void)
+{
+    static const char *const policies[] = {
+        "step", "predictive", "dirty-limit"
+    };
+    QTestState *vm = vm_start_writer();
+    unsigned seen_slowed = 0;
+    double before;
+
+    vm_wait_guest_up(vm);
+    allow_migrations(vm);
+    vm_set(vm, "'max-bandwidth': 64000000, 'cpu-throttle-initial': 99");
+    before = vm_mb_per_s(vm, 1);
+    for (int i = 0; i < 30; i++) {
+        vm_set(vm, "'convergence-policy': '%s'", policies[i % 3]);
+        migrate_to_nowhere(vm);
+        g_usleep(g_test_rand_int_range(0, 2000 * 1000));
+        seen_slowed += said_of(vm, 0, "throttle-percentage") > 0;
+        qtest_qmp_assert_success(vm, "{'execute': 'migrate_cancel'}");
+        g_usleep(100 * 1000);
+        /* A guest at 99 %, or at a limit of 13 MB/s, is far from that. */
+        g_assert_cmpfloat(vm_mb_per_s(vm, 0.2), >, before / 4);
+        while (migration_under_way(vm)) {
+            g_usleep(10 * 1000);
+        }
+    }
+    g_test_message("slowed at %u of 30 cancels", seen_slowed);
+    g_assert_cmpuint(seen_slowed, >, 3);
+    qtest_quit(vm);
+}
+
+void dirtylimit_add_migration_tests(void)
+{
+    qtest_add_func("/convergence/dirtylimit/random",
+                   test_random_operations_leave_nothing);
+    qtest_add_func("/convergence/dirtylimit/readers",
+                   test_readers_are_not_slowed);
+    qtest_add_func("/convergence/dirtylimit/cancel",
+                   test_cancel_gives_the_speed_back);
+}
