@@ -11,7 +11,8 @@
  *     40 |          ___/
  *     30 |      ___/
  *     20 |  ___/
- *      0 |_/______________________  periods in which the guest outpaces the link
+ *      0 |_/______________________
+ *           periods in which the guest outpaces the link
  *
  * The throttle never falls before the switch-over: a guest that is calm
  * because it is throttled looks like one that is calm by itself, and this

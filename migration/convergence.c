@@ -428,10 +428,10 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
 static void stop_at_pass(MigrationState *s)
 {
     uint64_t limit = convergence.params.max_iterations;
+    double bandwidth = convergence.bandwidth_bytes_per_ms;
 
     if (limit && convergence.passes % limit == 0) {
-        s->threshold_size = convergence_tick(s,
-                                             convergence.bandwidth_bytes_per_ms);
+        s->threshold_size = convergence_tick(s, bandwidth);
     }
 }
 

@@ -59,7 +59,7 @@
 #define SLEEP_PER_PCT_NS        (60 * SCALE_US)
 #define SLICE_MIN_NS            (800 * SCALE_US)
 
-/* Slices that settle a debt or a credit stay within 1/4 and 4 x their length. */
+/* Slices that settle a debt or a credit: 1/4 of their length to 4 times it. */
 #define SLICE_STRETCH           4
 
 /*

@@ -194,7 +194,7 @@ typedef struct ConvergenceStepState {
 typedef struct ConvergencePredictiveState {
     double lowest_bytes;            /* that remained under the most throttle */
     double least_bytes_per_s;       /* dirty rate under the most throttle */
-    double aim_bytes_per_s;         /* dirty rate that the last change aims at */
+    double aim_bytes_per_s;         /* that the last change was to lead to */
     unsigned unsure;                /* looks too short to tell */
     unsigned outpaced;              /* looks at the most throttle, too fast */
     unsigned in_vain;               /* and looks without a new lowest */

@@ -165,7 +165,7 @@ static void test_readers_are_not_slowed(void)
     qtest_quit(vm);
 }
 
-/* At any moment, and whatever slows it: the guest has its speed back at once. */
+/* Whenever that is, and whatever slows it: the guest has its speed back. */
 static void test_cancel_gives_the_speed_back(void)
 {
     static const char *const policies[] = {
