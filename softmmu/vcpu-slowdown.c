@@ -177,6 +177,15 @@ static int64_t request_ns(const VcpuSlowdown *slowdown)
 }
 
 /*
+ * An alarm calls the vCPU out that runs when it goes off, and where one thread
+ * runs several, that merely begins the next one's turn.
+ */
+static bool set_alarm(CPUState *payer, int64_t slice_ns)
+{
+    return !next_of_thread(payer) && vcpu_alarm_set(slice_ns);
+}
+
+/*
  * The work item.  Between the last look at the debts and the reset of `queued`
  * the BQL is not let go of, so a request made with it held is never lost.
  */
@@ -195,7 +204,7 @@ static void vcpu_slowdown_pay(CPUState *cpu, run_on_cpu_data unused)
     }
     if (slice_ns) {
         slowdown->due_ns = now_ns + slice_ns;
-        slowdown->alarmed = vcpu_alarm_set(slice_ns);
+        slowdown->alarmed = set_alarm(cpu, slice_ns);
         timer_mod_anticipate_ns(slowdown_timer, request_ns(slowdown));
     }
     qatomic_mb_set(&slowdown->queued, false);

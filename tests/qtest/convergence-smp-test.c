@@ -55,11 +55,6 @@ static GuestLoad load_migrating(void)
     return (GuestLoad) { 32, 0, vcpus ? atoi(vcpus) : MIGRATING };
 }
 
-typedef struct Account {
-    int64_t ran_ns;
-    int64_t slept_ns;
-} Account;
-
 static void set_throttle(QTestState *vm, int pct)
 {
     qtest_qmp_assert_success(vm, "{'execute': 'set-cpu-throttle', 'arguments':"
@@ -141,40 +136,6 @@ static void test_answers(void)
     qtest_quit(vm);
 }
 
-/* All vCPUs' accounts added up. */
-static Account account_of_all(QTestState *vm)
-{
-    QDict *rsp = qtest_qmp(vm, "{'execute': 'query-cpu-throttle'}");
-    QList *list = qdict_get_qlist(rsp, "return");
-    const QListEntry *entry;
-    Account sum = { 0, 0 };
-    unsigned n = 0;
-
-    QLIST_FOREACH_ENTRY(list, entry) {
-        QDict *info = qobject_to(QDict, qlist_entry_obj(entry));
-
-        sum.ran_ns += qdict_get_int(info, "ran-ns");
-        sum.slept_ns += qdict_get_int(info, "slept-ns");
-        n++;
-    }
-    g_assert_cmpuint(n, ==, MANY);
-    qobject_unref(rsp);
-    return sum;
-}
-
-static double slept_pct(QTestState *vm, int64_t us)
-{
-    Account first = account_of_all(vm), last;
-    int64_t ran_ns, slept_ns;
-
-    g_usleep(us);
-    last = account_of_all(vm);
-    ran_ns = last.ran_ns - first.ran_ns;
-    slept_ns = last.slept_ns - first.slept_ns;
-    g_assert_cmpint(ran_ns, >, 0);
-    return 100.0 * slept_ns / (ran_ns + slept_ns);
-}
-
 /*
  * A measurement: 64 vCPUs that run 5 % of the time each want more than three
  * CPUs, and what the host does not have of them shows in the share.  So it is
@@ -201,7 +162,7 @@ static void test_share_does_not_drift(void)
         set_throttle(vm, asked_pct[i]);
         g_usleep(G_USEC_PER_SEC);
         for (int window = 0; window < 3; window++) {
-            double got_pct = slept_pct(vm, G_USEC_PER_SEC);
+            double got_pct = vm_slept_pct(vm, MANY, 1);
 
             g_test_message("asked for %d %%, got %.2f %%", asked_pct[i],
                            got_pct);

@@ -57,6 +57,37 @@ static void test_by_hand(void)
     qtest_quit(vm);
 }
 
+/*
+ * One thread that runs two vCPUs in turns sleeps what is asked, not a multiple,
+ * and sees to the end of its slices whichever of them runs.
+ */
+static void test_round_robin(void)
+{
+    static const int asked_pct[] = { 50, 90 };
+    GuestLoad load = { VM_PAGES_OF(4), 0, 2 };
+    QTestState *vm;
+
+    if (!vm_can_have_many_vcpus()) {
+        g_test_skip("the guest for this target has one vCPU");
+        return;
+    }
+    vm = vm_start_on("tcg,thread=single", 64, load, "-smp 2");
+    vm_wait_guest_up(vm);
+    for (int i = 0; i < ARRAY_SIZE(asked_pct); i++) {
+        double got_pct;
+
+        throttle(vm, asked_pct[i]);
+        g_usleep(G_USEC_PER_SEC / 2);
+        got_pct = vm_slept_pct(vm, 2, 2);
+        g_test_message("asked for %d %%, got %.2f %%", asked_pct[i], got_pct);
+        g_assert_cmpfloat(got_pct, >, asked_pct[i] - 10);
+        g_assert_cmpfloat(got_pct, <, asked_pct[i] + 8);
+    }
+    throttle(vm, 0);
+    vm_assert_guest_works(vm);
+    qtest_quit(vm);
+}
+
 static void test_floor_beneath_a_migration(void)
 {
     g_autoptr(Pair) pair = pair_start(LOAD_FLAT_OUT(8), "", "");
@@ -89,6 +120,7 @@ static void test_floor_beneath_a_migration(void)
 void convergence_add_throttle_tests(void)
 {
     qtest_add_func("/convergence/throttle/by-hand", test_by_hand);
+    qtest_add_func("/convergence/throttle/round-robin", test_round_robin);
     qtest_add_func("/convergence/throttle/floor",
                    test_floor_beneath_a_migration);
 }

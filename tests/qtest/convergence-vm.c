@@ -114,6 +114,45 @@ int64_t vm_throttle_pct(QTestState *vm)
     return pct;
 }
 
+typedef struct Account {
+    int64_t ran_ns;
+    int64_t slept_ns;
+} Account;
+
+/* All vCPUs' accounts added up. */
+static Account account_of_all(QTestState *vm, unsigned vcpus)
+{
+    QDict *rsp = qtest_qmp(vm, "{'execute': 'query-cpu-throttle'}");
+    QList *list = qdict_get_qlist(rsp, "return");
+    const QListEntry *entry;
+    Account sum = { 0, 0 };
+    unsigned n = 0;
+
+    QLIST_FOREACH_ENTRY(list, entry) {
+        QDict *info = qobject_to(QDict, qlist_entry_obj(entry));
+
+        sum.ran_ns += qdict_get_int(info, "ran-ns");
+        sum.slept_ns += qdict_get_int(info, "slept-ns");
+        n++;
+    }
+    g_assert_cmpuint(n, ==, vcpus);
+    qobject_unref(rsp);
+    return sum;
+}
+
+double vm_slept_pct(QTestState *vm, unsigned vcpus, double seconds)
+{
+    Account first = account_of_all(vm, vcpus), last;
+    int64_t ran_ns, slept_ns;
+
+    g_usleep(seconds * G_USEC_PER_SEC);
+    last = account_of_all(vm, vcpus);
+    ran_ns = last.ran_ns - first.ran_ns;
+    slept_ns = last.slept_ns - first.slept_ns;
+    g_assert_cmpint(ran_ns, >, 0);
+    return 100.0 * slept_ns / (ran_ns + slept_ns);
+}
+
 MigrationView *view_take(QTestState *vm)
 {
     MigrationView *view = g_new0(MigrationView, 1);

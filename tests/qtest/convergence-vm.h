@@ -83,6 +83,8 @@ void vm_capability(QTestState *vm, const char *name, bool on);
 void vm_assert_hmp_has(QTestState *vm, const char *command, const char *text);
 /* The percentage that query-cpu-throttle shows for vCPU 0. */
 int64_t vm_throttle_pct(QTestState *vm);
+/* What all vCPUs together slept, of their time over some seconds. */
+double vm_slept_pct(QTestState *vm, unsigned vcpus, double seconds);
 
 /* What query-migrate says; view_free() it. */
 typedef struct MigrationView {
