@@ -59,6 +59,13 @@
 #define SLEEP_PER_PCT_NS        (60 * SCALE_US)
 #define SLICE_MIN_NS            (800 * SCALE_US)
 
+/*
+ * A guest that wants more CPUs than the host has gets slices and sleeps up to
+ * so many times as long: fewer turns, each of which takes the BQL twice, on a
+ * host where who holds it may be waiting for a CPU.
+ */
+#define CROWD_STRETCH_MAX       4
+
 /* Slices that settle a debt or a credit: 1/4 of their length to 4 times it. */
 #define SLICE_STRETCH           4
 
@@ -77,6 +84,8 @@
 /* What a host's hiccup, or a sleep for dirtylimit, can leave in the account. */
 #define DEBT_MAX_NS             (1000 * SCALE_MS)
 #define CREDIT_MAX_NS           (100 * SCALE_MS)
+
+static int host_cpus;
 
 /* Asked for by cpu_throttle_set(), and by the user (atomic). */
 static int migration_pct;
@@ -182,15 +191,39 @@ void cpu_throttle_slept(CPUState *cpu, int64_t slept_ns)
     }
 }
 
+static int count_host_cpus(void)
+{
+#ifdef _SC_NPROCESSORS_ONLN
+    return MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
+#else
+    return g_get_num_processors();
+#endif
+}
+
+/*
+ * All of the host's CPUs count, though the guest may be bound to a few of them:
+ * what this thread is bound to tells nothing of the other vCPUs.
+ */
+static int64_t stretch_in_crowd_ns(int64_t sleep_ns, int pct)
+{
+    int64_t had_pct = host_cpus * 100LL;
+    int64_t wanted_pct = vcpu_slowdown_threads() * (100LL - pct);
+
+    wanted_pct = MAX(wanted_pct, had_pct);
+    return sleep_ns * MIN(wanted_pct, CROWD_STRETCH_MAX * had_pct) / had_pct;
+}
+
 /* The slice that makes the next sleep as long as it is meant to be. */
 static int64_t slice_length_ns(const VcpuThrottleAccount *account)
 {
     int pct = account->pct;
     int64_t sleep_ns = MAX(SLEEP_BASE_NS + pct * SLEEP_PER_PCT_NS,
                            sleep_for_run_ns(SLICE_MIN_NS, pct));
-    int64_t usual_ns = run_for_sleep_ns(sleep_ns, pct);
-    int64_t slice_ns = run_for_sleep_ns(sleep_ns - account->debt_ns, pct);
+    int64_t usual_ns, slice_ns;
 
+    sleep_ns = stretch_in_crowd_ns(sleep_ns, pct);
+    usual_ns = run_for_sleep_ns(sleep_ns, pct);
+    slice_ns = run_for_sleep_ns(sleep_ns - account->debt_ns, pct);
     slice_ns = MAX(slice_ns, usual_ns / SLICE_STRETCH);
     slice_ns = MIN(slice_ns, usual_ns * SLICE_STRETCH);
     if (account->idle_slices && slice_ns < IDLE_SLICE_MAX_NS) {
@@ -241,6 +274,7 @@ void cpu_throttle_stop(void)
 
 void cpu_throttle_init(void)
 {
+    host_cpus = count_host_cpus();
     vcpu_slowdown_init();
 }
 

@@ -75,6 +75,9 @@
 
 static QEMUTimer *slowdown_timer;
 
+/* Threads with vCPUs, as the last walk met them (BQL). */
+static int nr_threads;
+
 static int64_t clock_ns(void)
 {
     return qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
@@ -235,12 +238,14 @@ void vcpu_slowdown_wake(CPUState *cpu)
     }
 }
 
+int vcpu_slowdown_threads(void)
+{
+    return nr_threads;
+}
+
 /* Request what is due of one vCPU.  Returns: when to come back, 0 = never. */
 static int64_t attend_to(CPUState *cpu, int64_t now_ns, bool running)
 {
-    if (!cpu->created || vcpu_slowdown_payer(cpu) != cpu) {
-        return 0;
-    }
     if (cpu_throttle_is_news(cpu)) {
         vcpu_slowdown_request(cpu);
         qemu_cond_broadcast(cpu->halt_cond);
@@ -270,9 +275,15 @@ static void attend_to_all(void *unused)
     if (running && cpu_throttle_active()) {
         next_ns = now_ns + HOUSEKEEPING_NS;
     }
+    nr_threads = 0;
     CPU_FOREACH(cpu) {
-        int64_t due_ns = attend_to(cpu, now_ns, running);
+        int64_t due_ns;
 
+        if (!cpu->created || vcpu_slowdown_payer(cpu) != cpu) {
+            continue;
+        }
+        nr_threads++;
+        due_ns = attend_to(cpu, now_ns, running);
         if (due_ns) {
             next_ns = MIN(next_ns, due_ns);
         }

@@ -116,6 +116,13 @@ void vcpu_slowdown_wake(CPUState *cpu);
 void vcpu_slowdown_throttle_changed(void);
 
 /**
+ * vcpu_slowdown_threads: how many threads run vCPUs
+ *
+ * As of the last change of the throttle, or 100 ms ago.  BQL held.
+ */
+int vcpu_slowdown_threads(void);
+
+/**
  * vcpu_slowdown_payer: who keeps the throttle account of a vCPU's thread
  * @cpu: the vCPU
  *

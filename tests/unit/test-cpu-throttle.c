@@ -135,6 +135,32 @@ static void sleeps_are_short(void)
     }
 }
 
+/* The longest sleep of the first of @vcpus on two host CPUs. */
+static int64_t longest_sleep_on_two_ns(int vcpus, int pct)
+{
+    int64_t sleep_ns;
+
+    begin(vcpus, false);
+    world.host_cpus = 2;
+    cpu_throttle_init();
+    cpu_throttle_set(pct);
+    assert_near(settled_share(first_cpu, 10 * SECOND), pct, 0.5);
+    sleep_ns = world_silence_ns(first_cpu);
+    end();
+    return sleep_ns;
+}
+
+static void crowds_take_longer_turns(void)
+{
+    int64_t usual_ns = longest_sleep_on_two_ns(2, 80);
+
+    /* 10 vCPUs at 20 % want just the two CPUs, 20 want four, 64 thirteen. */
+    g_assert_cmpint(longest_sleep_on_two_ns(10, 80), <, usual_ns * 11 / 10);
+    assert_near(longest_sleep_on_two_ns(20, 80), 2 * usual_ns, usual_ns / 5);
+    assert_near(longest_sleep_on_two_ns(64, 80), 4 * usual_ns, usual_ns / 2);
+    g_assert_cmpint(longest_sleep_on_two_ns(64, 99), <=, 100 * MS);
+}
+
 /* Run until @cpu has just fallen asleep. */
 static void until_asleep(CPUState *cpu)
 {
@@ -501,6 +527,7 @@ int main(int argc, char **argv)
     TIMER_TEST(hopeless_lateness_costs_share_not_silence);
     ALARM_TEST(alarms_need_no_punctual_main_loop);
     TEST(sleeps_are_short);
+    TEST(crowds_take_longer_turns);
     TEST(stop_wakes_sleepers);
     TEST(lower_percentage_wakes_sleepers);
     TEST(higher_percentage_is_in_force_at_once);

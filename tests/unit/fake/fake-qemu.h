@@ -68,6 +68,8 @@ void dirtylimit_slept(CPUState *cpu, int64_t slept_ns);
 
 #define clock_gettime fake_clock_gettime
 int fake_clock_gettime(clockid_t clock, struct timespec *ts);
+#define sysconf fake_sysconf
+long fake_sysconf(int name);
 
 typedef enum { QEMU_CLOCK_REALTIME } QEMUClockType;
 typedef struct QEMUTimer QEMUTimer;

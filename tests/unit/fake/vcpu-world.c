@@ -202,8 +202,7 @@ void qemu_cond_timedwait_iothread(QemuCond *cond, int ms)
 bool vcpu_alarm_set(int64_t delay_ns)
 {
     g_assert_nonnull(current);
-    current->alarm_ns = world.alarms && delay_ns ? now_ns + delay_ns
-                                                 : INT64_MAX;
+    current->alarm_ns = world.alarms ? now_ns + delay_ns : INT64_MAX;
     return world.alarms;
 }
 
@@ -213,6 +212,12 @@ int fake_clock_gettime(clockid_t clock, struct timespec *ts)
     ts->tv_sec = current->cpu_time_ns / NANOSECONDS_PER_SECOND;
     ts->tv_nsec = current->cpu_time_ns % NANOSECONDS_PER_SECOND;
     return 0;
+}
+
+long fake_sysconf(int name)
+{
+    g_assert_cmpint(name, ==, _SC_NPROCESSORS_ONLN);
+    return world.host_cpus;
 }
 
 /* Main loop */
@@ -410,7 +415,7 @@ CPUState *world_plug_vcpu(void)
 
 void world_new(int vcpus, bool round_robin, int64_t first_ns)
 {
-    world = (World) { .bql = true, .timer_late_ns = 60 * SCALE_US,
+    world = (World) { .bql = true, .host_cpus = 64, .timer_late_ns = 60 * SCALE_US,
                       .wait_late_ns = 100 * SCALE_US,
                       .kick_late_ns = 20 * SCALE_US };
     now_ns = interrupt_ns = first_ns;

@@ -24,6 +24,8 @@ typedef struct World {
     bool bql;
     /* Interrupts a second that wake each sleeper for nothing. */
     int64_t interrupts_per_s;
+    /* What is said of the host; no thread here waits for a CPU. */
+    int host_cpus;
     /* vCPU threads have alarms, which are punctual. */
     bool alarms;
     /* How often the timer fired. */
