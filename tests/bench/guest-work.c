@@ -70,27 +70,8 @@ void guest_work_line(void *opaque, const char *vm_name, const char *text,
 gboolean guest_work_wait_ready(GuestWork *work, int timeout_ms,
                                GError **errp)
 {
-    gint64 deadline_us = g_get_monotonic_time() + timeout_ms * 1000LL;
-    gboolean in_time = TRUE;
-
-    g_mutex_lock(&work->lock);
-    while (!worklog_loads(work->log) && !worklog_error(work->log) &&
-           in_time) {
-        in_time = g_cond_wait_until(&work->changed, &work->lock,
-                                    deadline_us);
-    }
-    in_time = worklog_loads(work->log) != NULL;
-    if (worklog_error(work->log)) {
-        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
-                    "the guest says: %s", worklog_error(work->log));
-        in_time = FALSE;
-    } else if (!in_time) {
-        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
-                    "the guest did not come up within %d s",
-                    timeout_ms / 1000);
-    }
-    g_mutex_unlock(&work->lock);
-    return in_time;
+    return worklog_wait_ready(work->log, &work->lock, &work->changed,
+                              timeout_ms, errp);
 }
 
 unsigned guest_work_wait_destination(GuestWork *work, unsigned count,

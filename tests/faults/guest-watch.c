@@ -73,26 +73,8 @@ void guest_watch_line(GuestWatch *watch, unsigned side, const char *text,
 gboolean guest_watch_wait_ready(GuestWatch *watch, int timeout_ms,
                                 GError **errp)
 {
-    gint64 deadline_us = g_get_monotonic_time() + timeout_ms * 1000LL;
-    gboolean in_time = TRUE;
-
-    g_mutex_lock(&watch->lock);
-    while (!worklog_loads(watch->log) && !worklog_error(watch->log) &&
-           in_time) {
-        in_time = g_cond_wait_until(&watch->changed, &watch->lock,
-                                    deadline_us);
-    }
-    if (worklog_error(watch->log)) {
-        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED, "the guest says: %s",
-                    worklog_error(watch->log));
-        in_time = FALSE;
-    } else if (!in_time) {
-        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
-                    "the guest did not come up within %d s",
-                    timeout_ms / 1000);
-    }
-    g_mutex_unlock(&watch->lock);
-    return in_time;
+    return worklog_wait_ready(watch->log, &watch->lock, &watch->changed,
+                              timeout_ms, errp);
 }
 
 /*

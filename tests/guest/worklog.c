@@ -8,6 +8,7 @@
 
 #include "worklog.h"
 
+#include <gio/gio.h>
 #include <string.h>
 
 /* Twice the guest's longest; beyond it a line has lost its end. */
@@ -272,6 +273,29 @@ const char *worklog_loads(const Worklog *log)
 const char *worklog_error(const Worklog *log)
 {
     return log->error;
+}
+
+gboolean worklog_wait_ready(const Worklog *log, GMutex *lock, GCond *changed,
+                            int timeout_ms, GError **errp)
+{
+    gint64 deadline_us = g_get_monotonic_time() + timeout_ms * 1000LL;
+    gboolean in_time = TRUE, ready;
+
+    g_mutex_lock(lock);
+    while (!log->loads && !log->error && in_time) {
+        in_time = g_cond_wait_until(changed, lock, deadline_us);
+    }
+    ready = log->loads && !log->error;
+    if (log->error) {
+        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED, "the guest says: %s",
+                    log->error);
+    } else if (!ready) {
+        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
+                    "the guest did not come up within %d s",
+                    timeout_ms / 1000);
+    }
+    g_mutex_unlock(lock);
+    return ready;
 }
 
 unsigned worklog_count(const Worklog *log)

@@ -58,6 +58,14 @@ const char *worklog_loads(const Worklog *log);
 /* Why the guest gave up, or NULL. */
 const char *worklog_error(const Worklog *log);
 
+/*
+ * Wait until the guest is ready.  Whoever feeds @log does so with @lock held,
+ * and then signals @changed; the caller does not hold @lock.  False, with
+ * @errp, if the guest gives up, or says nothing within @timeout_ms.
+ */
+gboolean worklog_wait_ready(const Worklog *log, GMutex *lock, GCond *changed,
+                            int timeout_ms, GError **errp);
+
 unsigned worklog_count(const Worklog *log);
 /* Valid until the next worklog_feed(). */
 const WorklogReport *worklog_at(const Worklog *log, unsigned index);
