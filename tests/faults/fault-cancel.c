@@ -21,17 +21,9 @@
 /* How close to the moment of the switch-over the narrow rounds come */
 #define NARROW_US 3000
 
-static World *world_by_word(FaultRun *run, GError **errp)
-{
-    WorldSpec spec = fault_usual_world(run);
-
-    spec.by_word = TRUE;
-    return fault_world_with(run, &spec, errp);
-}
-
 static gboolean cancel_in_phase(FaultRun *run, GError **errp)
 {
-    return world_by_word(run, errp) && fault_migrate(run, errp) &&
+    return fault_world_by_word(run, errp) && fault_migrate(run, errp) &&
            fault_wait_phase(run, run->fault->detail, errp) &&
            fault_cancel(run->world, errp) &&
            world_settle(run->world, WORLD_EITHER, END_TIMEOUT_S, errp);
@@ -39,7 +31,7 @@ static gboolean cancel_in_phase(FaultRun *run, GError **errp)
 
 static gboolean cancel_at_random(FaultRun *run, GError **errp)
 {
-    if (!world_by_word(run, errp) || !fault_migrate(run, errp)) {
+    if (!fault_world_by_word(run, errp) || !fault_migrate(run, errp)) {
         return FALSE;
     }
     g_usleep(g_rand_int_range(run->random, 0, LATEST_MS) * 1000);
@@ -81,7 +73,7 @@ static gboolean cancel_at_the_end(FaultRun *run, GError **errp)
 
 static gboolean cancel_as_it_switches(FaultRun *run, GError **errp)
 {
-    return world_by_word(run, errp) && cancel_at_the_end(run, errp);
+    return fault_world_by_word(run, errp) && cancel_at_the_end(run, errp);
 }
 
 /*

@@ -59,13 +59,10 @@ static gboolean slow_down_is_seen(FaultRun *run, GError **errp)
 /* A source that is told to go on after its guest has gone */
 static gboolean twin_is_seen(FaultRun *run, GError **errp)
 {
-    WorldSpec spec = fault_usual_world(run);
+    World *world = fault_world_by_word(run, errp);
     GError *error = NULL;
-    World *world;
     gboolean ok;
 
-    spec.by_word = TRUE;
-    world = fault_world_with(run, &spec, errp);
     if (!world || !fault_migrate(run, errp) ||
         !feature_wait_status(world, "completed", errp) ||
         !feature_run(world_qmp(world), "cont", "{}", errp)) {

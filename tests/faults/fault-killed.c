@@ -5,10 +5,12 @@
  *
  * Copyright (c) 2026 The Converge developers
  *
- * Whatever it was about, the guest runs on at the source.
+ * Whatever it was about, the guest runs on at the source: by itself, or, if
+ * the source already calls the migration completed, once it is told to.
  */
 
 #include "fault.h"
+#include "feature.h"
 
 #include <signal.h>
 
@@ -20,13 +22,25 @@ static gboolean migrate_to_phase(FaultRun *run, GError **errp)
                             fault_paused_migration(run) :
                             fault_usual_migration(run);
 
-    return fault_migrate_as(run, &migration, errp) &&
+    return fault_world_by_word(run, errp) &&
+           fault_migrate_as(run, &migration, errp) &&
            fault_wait_phase(run, run->fault->detail, errp);
 }
 
 static gboolean destination_killed(FaultRun *run, GError **errp)
 {
     if (!migrate_to_phase(run, errp)) {
+        return FALSE;
+    }
+    kill(vm_pid(world_other(run->world)), SIGKILL);
+    return world_settle(run->world, WORLD_SOURCE, END_TIMEOUT_S, errp);
+}
+
+/* All of the guest is there, and the source has called it completed */
+static gboolean killed_before_the_word(FaultRun *run, GError **errp)
+{
+    if (!fault_world_by_word(run, errp) || !fault_migrate(run, errp) ||
+        !feature_wait_status(run->world, "completed", errp)) {
         return FALSE;
     }
     kill(vm_pid(world_other(run->world)), SIGKILL);
@@ -52,6 +66,8 @@ const Fault killed_faults[] = {
       PHASE_NEAR_END },
     { "destination killed, in the switch-over", 1, 20, destination_killed,
       PHASE_SWITCHOVER },
+    { "destination killed, not yet told to go on", 0, 20,
+      killed_before_the_word },
     { "connection cut, set-up", 0, 20, connection_cut, PHASE_SETUP },
     { "connection cut, bulk pass", 0, 20, connection_cut, PHASE_BULK },
     { "connection cut, throttling", 0, 20, connection_cut, PHASE_SLOWED },

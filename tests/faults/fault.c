@@ -60,6 +60,14 @@ World *fault_world(FaultRun *run, GError **errp)
     return run->world ?: fault_world_with(run, &spec, errp);
 }
 
+World *fault_world_by_word(FaultRun *run, GError **errp)
+{
+    WorldSpec spec = fault_usual_world(run);
+
+    spec.by_word = TRUE;
+    return fault_world_with(run, &spec, errp);
+}
+
 MigrateSpec fault_usual_migration(FaultRun *run)
 {
     static const char *const policies[] = {

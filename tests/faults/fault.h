@@ -69,6 +69,9 @@ World *fault_world(FaultRun *run, GError **errp);
 
 /* One like @spec: the last round's, if it is, or a new one */
 World *fault_world_with(FaultRun *run, const WorldSpec *spec, GError **errp);
+
+/* The usual one, whose destination waits to be told to start the guest */
+World *fault_world_by_word(FaultRun *run, GError **errp);
 WorldSpec fault_usual_world(FaultRun *run);
 
 /*

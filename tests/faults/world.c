@@ -222,9 +222,21 @@ static gboolean is_running(Vm *vm)
     return running;
 }
 
+/*
+ * Whoever gives the word has the source go on if the destination dies before
+ * the guest runs there: the source may have called the migration completed
+ * with its last bytes in nothing but a socket's buffer.
+ */
+static void take_back_from_dead(World *world)
+{
+    if (!vm_is_alive(world_other(world))) {
+        qmp_run(world_qmp(world), "cont", NULL, NULL);
+    }
+}
+
 /* A side may take a moment to start the guest, or again */
-static gboolean find_guest(World *world, WorldPlace *place, int timeout_s,
-                           GError **errp)
+static gboolean find_guest(World *world, gboolean word_given,
+                           WorldPlace *place, int timeout_s, GError **errp)
 {
     gint64 deadline_us = g_get_monotonic_time() + timeout_s * G_USEC_PER_SEC;
 
@@ -239,6 +251,9 @@ static gboolean find_guest(World *world, WorldPlace *place, int timeout_s,
         } else if (here || there) {
             *place = here ? WORLD_SOURCE : WORLD_DESTINATION;
             return TRUE;
+        }
+        if (word_given) {
+            take_back_from_dead(world);
         }
         g_usleep(POLL_US);
     } while (g_get_monotonic_time() < deadline_us);
@@ -272,22 +287,23 @@ gboolean world_settle(World *world, WorldPlace expected, int timeout_s,
 {
     JsonObject *info = world_wait_end(world, timeout_s, errp);
     g_autofree char *status = NULL;
+    gboolean give_word;
     WorldPlace place;
 
     if (!info) {
         return FALSE;
     }
-    if (world->spec.by_word &&
-        g_str_equal(migrate_info_status(info), "completed") &&
-        !qmp_run(vm_qmp(world_other(world)), "cont", NULL, errp)) {
-        json_object_unref(info);
-        return FALSE;
+    give_word = world->spec.by_word &&
+                g_str_equal(migrate_info_status(info), "completed");
+    if (give_word) {
+        /* A destination that is dead does not hear it */
+        qmp_run(vm_qmp(world_other(world)), "cont", NULL, NULL);
     }
     status = g_strdup_printf(
         "%s (%s)", migrate_info_status(info),
         json_object_get_string_member_with_default(info, "error-desc", ""));
     json_object_unref(info);
-    if (!find_guest(world, &place, timeout_s, errp)) {
+    if (!find_guest(world, give_word, &place, timeout_s, errp)) {
         g_prefix_error(errp, "migration %s: ", status);
         return FALSE;
     }

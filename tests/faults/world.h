@@ -30,7 +30,8 @@ typedef struct WorldSpec {
      * The destination starts the guest when it is told to, and that is when
      * the source calls the migration completed: as libvirt does it.  If it
      * starts by itself, a cancel that comes after the last byte and before
-     * that word makes any QEMU 7.2 run the guest on both sides.
+     * that word makes any QEMU 7.2 run the guest on both sides; and if it
+     * dies then, nobody may take the guest back, as it might have run there.
      */
     gboolean by_word;
 } WorldSpec;
