@@ -35,7 +35,7 @@ gboolean feature_has_full_qemu(FaultRun *run, GError **errp)
         return TRUE;
     }
     g_set_error(errp, FAULT_SKIP, 0,
-                "no %s; tests/faults/build-full makes it", qemu);
+                "no %s; make check-long SUITE=compatibility makes it", qemu);
     return FALSE;
 }
 
