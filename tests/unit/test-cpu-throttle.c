@@ -1,5 +1,5 @@
 /*
- * cpu-throttle and the sleep of vCPUs, on a clock that the test moves
+ * cpu-throttle's law and commands, on a clock that the test moves
  *
  * The production sources softmmu/cpu-throttle.c and softmmu/vcpu-slowdown.c,
  * in a world of vCPU threads that has no host below it (fake/vcpu-world.h).
@@ -9,54 +9,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include "vcpu-world.h"
-#include "sysemu/cpu-throttle.h"
+#include "vcpu-fixture.h"
 
-#define MS ((int64_t)SCALE_MS)
-#define SECOND NANOSECONDS_PER_SECOND
-
-/* A host up for 104 days: beyond 2^53 ns, where doubles begin to round. */
-#define FIRST_NS (104 * 86400 * SECOND + 12345)
-
-/* Each test is made with the main loop's timer alone, and with alarms. */
-static bool alarms;
-
-static void begin(int vcpus, bool round_robin)
-{
-    world_new(vcpus, round_robin, FIRST_NS);
-    world.alarms = alarms;
-    cpu_throttle_init();
-}
-
-static void end(void)
-{
-    qmp_set_cpu_throttle(0, NULL);
-    cpu_throttle_stop();
-    world_run_for(SECOND);
-    world_free();
-}
-
-/* Measure a running throttle: the share of @ns that @cpu did not run, in %. */
-static double share_over(CPUState *cpu, int64_t ns)
-{
-    world_forget();
-    world_run_for(ns);
-    return 100.0 * (ns - world_in_guest_ns(cpu)) / ns;
-}
-
-static double settled_share(CPUState *cpu, int64_t ns)
-{
-    world_run_for(2 * SECOND);
-    return share_over(cpu, ns);
-}
-
-static void assert_near(double got, double want, double within)
-{
-    if (got < want - within || got > want + within) {
-        g_test_message("got %.2f, want %.2f within %.2f", got, want, within);
-        g_test_fail();
-    }
-}
+#define SUITE "/cpu-throttle/"
 
 /* How late timers may be on average at @pct; see cpu-throttle.c, "Limits". */
 static int64_t bearable_lateness_ns(int pct)
@@ -161,132 +116,6 @@ static void crowds_take_longer_turns(void)
     g_assert_cmpint(longest_sleep_on_two_ns(64, 99), <=, 100 * MS);
 }
 
-/* Run until @cpu has just fallen asleep. */
-static void until_asleep(CPUState *cpu)
-{
-    while (!world_sleeps(cpu)) {
-        world_run_for(SCALE_MS / 10);
-    }
-    world_run_for(SCALE_MS / 10);
-    g_assert_true(world_sleeps(cpu));
-}
-
-static void stop_wakes_sleepers(void)
-{
-    begin(2, false);
-    cpu_throttle_set(99);
-    until_asleep(first_cpu);
-    cpu_throttle_stop();
-    world_run_for(SCALE_MS / 10);
-    g_assert_false(world_sleeps(first_cpu));
-    g_assert_false(world_sleeps(first_cpu->next));
-    assert_near(share_over(first_cpu, SECOND), 0, 0.01);
-    g_assert_cmpint(world.timer_fired, <=, 1);
-    end();
-}
-
-static void lower_percentage_wakes_sleepers(void)
-{
-    begin(1, false);
-    cpu_throttle_set(99);
-    world_run_for(SECOND);
-    until_asleep(first_cpu);
-    cpu_throttle_set(10);
-    world_run_for(2 * MS);
-    g_assert_false(world_sleeps(first_cpu));
-    assert_near(share_over(first_cpu, 10 * SECOND), 10, 1);
-    end();
-}
-
-static void higher_percentage_is_in_force_at_once(void)
-{
-    begin(1, false);
-    cpu_throttle_set(1);
-    world_run_for(SECOND);
-    cpu_throttle_set(99);
-    assert_near(share_over(first_cpu, SECOND), 99, 1);
-    end();
-}
-
-static void unplug_wakes_the_sleeper(void)
-{
-    begin(2, false);
-    cpu_throttle_set(99);
-    until_asleep(first_cpu->next);
-    first_cpu->next->unplug = true;
-    world_kick(first_cpu->next);
-    world_run_for(SCALE_MS / 10);
-    g_assert_false(world_sleeps(first_cpu->next));
-    end();
-}
-
-static void pause_wakes_sleepers_and_costs_nothing(void)
-{
-    begin(1, false);
-    cpu_throttle_set(90);
-    world_run_for(SECOND);
-    until_asleep(first_cpu);
-    world_pause();
-    world_run_for(SCALE_MS / 10);
-    g_assert_true(first_cpu->stopped);
-
-    /* Nobody polls while the guest stands... */
-    world_run_for(SECOND);
-    world_forget();
-    world_run_for(60 * SECOND);
-    g_assert_cmpint(world.timer_fired, ==, 0);
-
-    /* ...and a minute's pause is not a minute's run. */
-    world_resume();
-    assert_near(share_over(first_cpu, SECOND), 90, 1);
-    end();
-}
-
-static void zero_and_back_throttles_again(void)
-{
-    begin(2, false);
-    for (int i = 0; i < 200; i++) {
-        cpu_throttle_set(i % 2 ? 0 : 99);
-        /* From right away to in the middle of a sleep. */
-        world_run_for(i % 10 * SCALE_MS / 7);
-    }
-    cpu_throttle_set(80);
-    assert_near(settled_share(first_cpu, 10 * SECOND), 80, 1);
-    assert_near(share_over(first_cpu->next, 10 * SECOND), 80, 1);
-    end();
-}
-
-/* The migration thread has no BQL when it sets and stops the throttle. */
-static void works_without_the_bql(void)
-{
-    begin(1, false);
-    world.bql = false;
-    for (int i = 0; i < 200; i++) {
-        cpu_throttle_stop();
-        world_run_for(i % 3 * SCALE_US);
-        cpu_throttle_set(1 + i % 99);
-        world_run_for(i % 10 * SCALE_MS / 7);
-    }
-    cpu_throttle_set(95);
-    assert_near(settled_share(first_cpu, 10 * SECOND), 95, 1);
-    until_asleep(first_cpu);
-    cpu_throttle_stop();
-    world_run_for(SCALE_MS / 10);
-    g_assert_false(world_sleeps(first_cpu));
-    world.bql = true;
-    end();
-}
-
-static void one_thread_for_all_vcpus_pays_once(void)
-{
-    begin(8, true);
-    for (int pct = 10; pct <= 99; pct += 20) {
-        cpu_throttle_set(pct);
-        assert_near(settled_share(first_cpu, 10 * SECOND), pct, 1);
-    }
-    end();
-}
-
 static void idle_vcpu_owes_nothing_and_is_let_be(void)
 {
     CpuThrottleInfoList *list;
@@ -321,110 +150,6 @@ static void vcpus_keep_accounts_of_their_own(void)
     cpu_throttle_set(90);
     assert_near(settled_share(first_cpu, 10 * SECOND), 90, 1);
     assert_near(share_over(first_cpu->next, 10 * SECOND), 0, 0.01);
-    end();
-}
-
-static void plugged_vcpu_is_throttled(void)
-{
-    CPUState *cpu;
-
-    begin(1, false);
-    /* The other vCPU has no business for 154 ms. */
-    cpu_throttle_set(1);
-    world_run_for(SECOND);
-    cpu = world_plug_vcpu();
-    world_run_for(101 * MS);
-    g_assert_cmpint(world_exits(cpu), >, 0);
-    cpu_throttle_set(50);
-    world_run_for(SECOND);
-    assert_near(share_over(cpu, 10 * SECOND), 50, 1);
-    end();
-}
-
-static void interrupts_do_not_cut_sleeps_short(void)
-{
-    begin(1, false);
-    world.interrupts_per_s = 20000;
-    cpu_throttle_set(95);
-    assert_near(settled_share(first_cpu, 10 * SECOND), 95, 0.5);
-    end();
-}
-
-static void note_time(CPUState *cpu, run_on_cpu_data data)
-{
-    *(int64_t *)data.host_ptr = world_now_ns();
-}
-
-static void queued_work_is_served_within_the_sleep(void)
-{
-    int64_t served_ns = 0;
-
-    begin(1, false);
-    cpu_throttle_set(99);
-    world_run_for(SECOND);
-    until_asleep(first_cpu);
-    async_run_on_cpu(first_cpu, note_time,
-                     (run_on_cpu_data) { .host_ptr = &served_ns });
-    world_run_for(SCALE_MS / 10);
-    g_assert_cmpint(served_ns, >, 0);
-    g_assert_true(world_sleeps(first_cpu));
-    end();
-}
-
-static void flood_of_work_neither_starves_nor_frees(void)
-{
-    int64_t served_ns = 0;
-
-    begin(1, false);
-    cpu_throttle_set(90);
-    world_run_for(SECOND);
-    world_forget();
-    for (int i = 0; i < 50000; i++) {
-        served_ns = 0;
-        async_run_on_cpu(first_cpu, note_time,
-                         (run_on_cpu_data) { .host_ptr = &served_ns });
-        world_run_for(100 * SCALE_US);
-        g_assert_cmpint(served_ns, >, 0);
-    }
-    assert_near(100 - 100.0 * world_in_guest_ns(first_cpu) / (5 * SECOND),
-                90, 1);
-    end();
-}
-
-static void one_sleep_serves_both_debts(void)
-{
-    begin(1, false);
-    cpu_throttle_set(50);
-    world_run_for(SECOND);
-    world_forget();
-    /* dirtylimit alone asks for 50 ms out of each 100. */
-    for (int i = 0; i < 100; i++) {
-        first_cpu->dirty_debt_ns = 50 * MS;
-        vcpu_slowdown_request(first_cpu);
-        world_run_for(100 * MS);
-    }
-    assert_near(100 - 100.0 * world_in_guest_ns(first_cpu) / (10 * SECOND),
-                50, 3);
-    end();
-}
-
-static void dirty_debt_is_paid_in_sleeps_below_100_ms(void)
-{
-    begin(1, false);
-    first_cpu->dirty_debt_ns = 950 * MS;
-    vcpu_slowdown_request(first_cpu);
-    world_run_for(SECOND);
-    g_assert_cmpint(first_cpu->dirty_debt_ns, <, MS);
-    g_assert_cmpint(world_silence_ns(first_cpu), <=, 100 * MS);
-
-    /* Lifted: whoever sleeps for it wakes. */
-    first_cpu->dirty_debt_ns = 950 * MS;
-    vcpu_slowdown_request(first_cpu);
-    until_asleep(first_cpu);
-    first_cpu->dirty_debt_ns = 0;
-    vcpu_slowdown_wake(first_cpu);
-    world_run_for(SCALE_MS / 10);
-    g_assert_false(world_sleeps(first_cpu));
     end();
 }
 
@@ -508,43 +233,18 @@ static void hmp_sets_shows_and_refuses(void)
     end();
 }
 
-static void with_alarms(const void *test)
-{
-    alarms = true;
-    ((void (*)(void))test)();
-    alarms = false;
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define TIMER_TEST(name) g_test_add_func("/cpu-throttle/" #name, name)
-#define ALARM_TEST(name) \
-    g_test_add_data_func("/cpu-throttle/alarms/" #name, name, with_alarms)
-#define TEST(name) do { TIMER_TEST(name); ALARM_TEST(name); } while (0)
     TEST(share_is_right_when_timers_are_on_time);
     TEST(share_is_right_when_timers_are_late);
     TIMER_TEST(hopeless_lateness_costs_share_not_silence);
     ALARM_TEST(alarms_need_no_punctual_main_loop);
     TEST(sleeps_are_short);
     TEST(crowds_take_longer_turns);
-    TEST(stop_wakes_sleepers);
-    TEST(lower_percentage_wakes_sleepers);
-    TEST(higher_percentage_is_in_force_at_once);
-    TEST(unplug_wakes_the_sleeper);
-    TEST(pause_wakes_sleepers_and_costs_nothing);
-    TEST(zero_and_back_throttles_again);
-    TEST(works_without_the_bql);
-    TEST(one_thread_for_all_vcpus_pays_once);
     TEST(idle_vcpu_owes_nothing_and_is_let_be);
     TEST(vcpu_with_half_a_host_cpu_sleeps_as_long_as_asked);
     TEST(vcpus_keep_accounts_of_their_own);
-    TEST(plugged_vcpu_is_throttled);
-    TEST(interrupts_do_not_cut_sleeps_short);
-    TEST(queued_work_is_served_within_the_sleep);
-    TEST(flood_of_work_neither_starves_nor_frees);
-    TEST(one_sleep_serves_both_debts);
-    TEST(dirty_debt_is_paid_in_sleeps_below_100_ms);
     TEST(users_throttle_outlives_the_migration);
     TEST(percentage_is_kept_in_range);
     TEST(query_tells_what_was_delivered);

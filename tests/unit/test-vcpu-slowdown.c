@@ -1,0 +1,254 @@
+/*
+ * The sleep of vCPUs, and who wakes them, on a clock that the test moves
+ *
+ * The production sources softmmu/cpu-throttle.c and softmmu/vcpu-slowdown.c,
+ * in a world of vCPU threads that has no host below it (fake/vcpu-world.h).
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "vcpu-fixture.h"
+
+#define SUITE "/vcpu-slowdown/"
+
+static void stop_wakes_sleepers(void)
+{
+    begin(2, false);
+    cpu_throttle_set(99);
+    until_asleep(first_cpu);
+    cpu_throttle_stop();
+    world_run_for(SCALE_MS / 10);
+    g_assert_false(world_sleeps(first_cpu));
+    g_assert_false(world_sleeps(first_cpu->next));
+    assert_near(share_over(first_cpu, SECOND), 0, 0.01);
+    g_assert_cmpint(world.timer_fired, <=, 1);
+    end();
+}
+
+static void lower_percentage_wakes_sleepers(void)
+{
+    begin(1, false);
+    cpu_throttle_set(99);
+    world_run_for(SECOND);
+    until_asleep(first_cpu);
+    cpu_throttle_set(10);
+    world_run_for(2 * MS);
+    g_assert_false(world_sleeps(first_cpu));
+    assert_near(share_over(first_cpu, 10 * SECOND), 10, 1);
+    end();
+}
+
+static void higher_percentage_is_in_force_at_once(void)
+{
+    begin(1, false);
+    cpu_throttle_set(1);
+    world_run_for(SECOND);
+    cpu_throttle_set(99);
+    assert_near(share_over(first_cpu, SECOND), 99, 1);
+    end();
+}
+
+static void unplug_wakes_the_sleeper(void)
+{
+    begin(2, false);
+    cpu_throttle_set(99);
+    until_asleep(first_cpu->next);
+    first_cpu->next->unplug = true;
+    world_kick(first_cpu->next);
+    world_run_for(SCALE_MS / 10);
+    g_assert_false(world_sleeps(first_cpu->next));
+    end();
+}
+
+static void pause_wakes_sleepers_and_costs_nothing(void)
+{
+    begin(1, false);
+    cpu_throttle_set(90);
+    world_run_for(SECOND);
+    until_asleep(first_cpu);
+    world_pause();
+    world_run_for(SCALE_MS / 10);
+    g_assert_true(first_cpu->stopped);
+
+    /* Nobody polls while the guest stands... */
+    world_run_for(SECOND);
+    world_forget();
+    world_run_for(60 * SECOND);
+    g_assert_cmpint(world.timer_fired, ==, 0);
+
+    /* ...and a minute's pause is not a minute's run. */
+    world_resume();
+    assert_near(share_over(first_cpu, SECOND), 90, 1);
+    end();
+}
+
+static void zero_and_back_throttles_again(void)
+{
+    begin(2, false);
+    for (int i = 0; i < 200; i++) {
+        cpu_throttle_set(i % 2 ? 0 : 99);
+        /* From right away to in the middle of a sleep. */
+        world_run_for(i % 10 * SCALE_MS / 7);
+    }
+    cpu_throttle_set(80);
+    assert_near(settled_share(first_cpu, 10 * SECOND), 80, 1);
+    assert_near(share_over(first_cpu->next, 10 * SECOND), 80, 1);
+    end();
+}
+
+/* The migration thread has no BQL when it sets and stops the throttle. */
+static void works_without_the_bql(void)
+{
+    begin(1, false);
+    world.bql = false;
+    for (int i = 0; i < 200; i++) {
+        cpu_throttle_stop();
+        world_run_for(i % 3 * SCALE_US);
+        cpu_throttle_set(1 + i % 99);
+        world_run_for(i % 10 * SCALE_MS / 7);
+    }
+    cpu_throttle_set(95);
+    assert_near(settled_share(first_cpu, 10 * SECOND), 95, 1);
+    until_asleep(first_cpu);
+    cpu_throttle_stop();
+    world_run_for(SCALE_MS / 10);
+    g_assert_false(world_sleeps(first_cpu));
+    world.bql = true;
+    end();
+}
+
+static void one_thread_for_all_vcpus_pays_once(void)
+{
+    begin(8, true);
+    for (int pct = 10; pct <= 99; pct += 20) {
+        cpu_throttle_set(pct);
+        assert_near(settled_share(first_cpu, 10 * SECOND), pct, 1);
+    }
+    end();
+}
+
+static void plugged_vcpu_is_throttled(void)
+{
+    CPUState *cpu;
+
+    begin(1, false);
+    /* The other vCPU has no business for 154 ms. */
+    cpu_throttle_set(1);
+    world_run_for(SECOND);
+    cpu = world_plug_vcpu();
+    world_run_for(101 * MS);
+    g_assert_cmpint(world_exits(cpu), >, 0);
+    cpu_throttle_set(50);
+    world_run_for(SECOND);
+    assert_near(share_over(cpu, 10 * SECOND), 50, 1);
+    end();
+}
+
+static void interrupts_do_not_cut_sleeps_short(void)
+{
+    begin(1, false);
+    world.interrupts_per_s = 20000;
+    cpu_throttle_set(95);
+    assert_near(settled_share(first_cpu, 10 * SECOND), 95, 0.5);
+    end();
+}
+
+static void note_time(CPUState *cpu, run_on_cpu_data data)
+{
+    *(int64_t *)data.host_ptr = world_now_ns();
+}
+
+static void queued_work_is_served_within_the_sleep(void)
+{
+    int64_t served_ns = 0;
+
+    begin(1, false);
+    cpu_throttle_set(99);
+    world_run_for(SECOND);
+    until_asleep(first_cpu);
+    async_run_on_cpu(first_cpu, note_time,
+                     (run_on_cpu_data) { .host_ptr = &served_ns });
+    world_run_for(SCALE_MS / 10);
+    g_assert_cmpint(served_ns, >, 0);
+    g_assert_true(world_sleeps(first_cpu));
+    end();
+}
+
+static void flood_of_work_neither_starves_nor_frees(void)
+{
+    int64_t served_ns = 0;
+
+    begin(1, false);
+    cpu_throttle_set(90);
+    world_run_for(SECOND);
+    world_forget();
+    for (int i = 0; i < 50000; i++) {
+        served_ns = 0;
+        async_run_on_cpu(first_cpu, note_time,
+                         (run_on_cpu_data) { .host_ptr = &served_ns });
+        world_run_for(100 * SCALE_US);
+        g_assert_cmpint(served_ns, >, 0);
+    }
+    assert_near(100 - 100.0 * world_in_guest_ns(first_cpu) / (5 * SECOND),
+                90, 1);
+    end();
+}
+
+static void one_sleep_serves_both_debts(void)
+{
+    begin(1, false);
+    cpu_throttle_set(50);
+    world_run_for(SECOND);
+    world_forget();
+    /* dirtylimit alone asks for 50 ms out of each 100. */
+    for (int i = 0; i < 100; i++) {
+        first_cpu->dirty_debt_ns = 50 * MS;
+        vcpu_slowdown_request(first_cpu);
+        world_run_for(100 * MS);
+    }
+    assert_near(100 - 100.0 * world_in_guest_ns(first_cpu) / (10 * SECOND),
+                50, 3);
+    end();
+}
+
+static void dirty_debt_is_paid_in_sleeps_below_100_ms(void)
+{
+    begin(1, false);
+    first_cpu->dirty_debt_ns = 950 * MS;
+    vcpu_slowdown_request(first_cpu);
+    world_run_for(SECOND);
+    g_assert_cmpint(first_cpu->dirty_debt_ns, <, MS);
+    g_assert_cmpint(world_silence_ns(first_cpu), <=, 100 * MS);
+
+    /* Lifted: whoever sleeps for it wakes. */
+    first_cpu->dirty_debt_ns = 950 * MS;
+    vcpu_slowdown_request(first_cpu);
+    until_asleep(first_cpu);
+    first_cpu->dirty_debt_ns = 0;
+    vcpu_slowdown_wake(first_cpu);
+    world_run_for(SCALE_MS / 10);
+    g_assert_false(world_sleeps(first_cpu));
+    end();
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    TEST(stop_wakes_sleepers);
+    TEST(lower_percentage_wakes_sleepers);
+    TEST(higher_percentage_is_in_force_at_once);
+    TEST(unplug_wakes_the_sleeper);
+    TEST(pause_wakes_sleepers_and_costs_nothing);
+    TEST(zero_and_back_throttles_again);
+    TEST(works_without_the_bql);
+    TEST(one_thread_for_all_vcpus_pays_once);
+    TEST(plugged_vcpu_is_throttled);
+    TEST(interrupts_do_not_cut_sleeps_short);
+    TEST(queued_work_is_served_within_the_sleep);
+    TEST(flood_of_work_neither_starves_nor_frees);
+    TEST(one_sleep_serves_both_debts);
+    TEST(dirty_debt_is_paid_in_sleeps_below_100_ms);
+    return g_test_run();
+}
