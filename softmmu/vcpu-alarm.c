@@ -104,7 +104,7 @@ bool vcpu_alarm_set(int64_t delay_ns)
         .it_value.tv_nsec = delay_ns % NANOSECONDS_PER_SECOND,
     };
 
-    if (alarm->state == UNTRIED) {
+    if (alarm->state == UNTRIED && delay_ns) {
         alarm->state = make_alarm(alarm) ? READY : NONE;
     }
     return alarm->state == READY &&

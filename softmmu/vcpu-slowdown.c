@@ -217,6 +217,11 @@ void vcpu_slowdown_left_guest(CPUState *cpu)
 {
     VcpuSlowdown *slowdown = &cpu->slowdown;
 
+    if (cpu->unplug) {
+        /* The thread's last look before it takes its vCPU down. */
+        vcpu_alarm_set(0);
+        return;
+    }
     if (slowdown->due_ns && slowdown->due_ns <= clock_ns() &&
         !qatomic_xchg(&slowdown->queued, true)) {
         vcpu_slowdown_pay(cpu, RUN_ON_CPU_NULL);

@@ -11,12 +11,14 @@
 
 /**
  * vcpu_alarm_set: have the calling vCPU thread leave guest code, once
- * @delay_ns: in so many nanoseconds, above 0; takes the place of an earlier
- *            alarm
+ * @delay_ns: in so many nanoseconds, 0 = not at all; takes the place of an
+ *            earlier alarm
  *
  * When the time has come, this needs no other thread to run and no lock to be
  * free.  An alarm that is no longer wanted may go off: it makes the vCPU leave
- * guest code once for nothing.  vCPU threads only, no lock needed.
+ * guest code once for nothing.  But a thread has to unset it before it takes
+ * its vCPU down: KVM's handler of the signal writes to what KVM shares with
+ * that vCPU.  vCPU threads only, no lock needed.
  *
  * Returns: false where there is no such thing, which are hosts other than
  * Linux and accelerators other than KVM and TCG.

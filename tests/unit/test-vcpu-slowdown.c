@@ -62,6 +62,25 @@ static void unplug_wakes_the_sleeper(void)
     end();
 }
 
+/* Its signal would find a vCPU that is being taken down. */
+static void unplug_unsets_the_alarm(void)
+{
+    begin(2, false);
+    cpu_throttle_set(10);
+    world_run_for(SECOND);
+    while (world_sleeps(first_cpu->next)) {
+        world_run_for(SCALE_MS / 10);
+    }
+    g_assert_true(world_alarm_is_set(first_cpu->next));
+    first_cpu->next->stop = true;
+    first_cpu->next->unplug = true;
+    world_kick(first_cpu->next);
+    world_run_for(SCALE_MS / 10);
+    g_assert_true(first_cpu->next->stopped);
+    g_assert_false(world_alarm_is_set(first_cpu->next));
+    end();
+}
+
 static void pause_wakes_sleepers_and_costs_nothing(void)
 {
     begin(1, false);
@@ -240,6 +259,7 @@ int main(int argc, char **argv)
     TEST(lower_percentage_wakes_sleepers);
     TEST(higher_percentage_is_in_force_at_once);
     TEST(unplug_wakes_the_sleeper);
+    ALARM_TEST(unplug_unsets_the_alarm);
     TEST(pause_wakes_sleepers_and_costs_nothing);
     TEST(zero_and_back_throttles_again);
     TEST(works_without_the_bql);

@@ -202,7 +202,8 @@ void qemu_cond_timedwait_iothread(QemuCond *cond, int ms)
 bool vcpu_alarm_set(int64_t delay_ns)
 {
     g_assert_nonnull(current);
-    current->alarm_ns = world.alarms ? now_ns + delay_ns : INT64_MAX;
+    current->alarm_ns = world.alarms && delay_ns ? now_ns + delay_ns
+                                                 : INT64_MAX;
     return world.alarms;
 }
 
@@ -475,6 +476,11 @@ int world_exits(CPUState *cpu)
 bool world_sleeps(CPUState *cpu)
 {
     return cpu->thread->state == WAITING;
+}
+
+bool world_alarm_is_set(CPUState *cpu)
+{
+    return cpu->thread->alarm_ns < INT64_MAX;
 }
 
 void world_forget(void)

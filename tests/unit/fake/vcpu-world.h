@@ -55,6 +55,7 @@ int64_t world_silence_ns(CPUState *cpu);
 /* How often the thread left guest code. */
 int world_exits(CPUState *cpu);
 bool world_sleeps(CPUState *cpu);
+bool world_alarm_is_set(CPUState *cpu);
 /* Set the above back to nothing, for all threads. */
 void world_forget(void);
 
