@@ -199,11 +199,23 @@ static gboolean plugged_while_migrating(FaultRun *run, GError **errp)
            unplug(world_qmp(world), errp) && world_check_guest(world, errp);
 }
 
+/* The vCPU that is gone is among those that no sync may wait for */
+static gboolean migrated_after_unplug(FaultRun *run, GError **errp)
+{
+    World *world = pluggable_world(run, errp);
+
+    return world && plug(world_qmp(world), errp) &&
+           check_count(world_qmp(world), 3, errp) &&
+           unplug(world_qmp(world), errp) && fault_migrate(run, errp) &&
+           world_settle(world, WORLD_DESTINATION, END_TIMEOUT_S, errp);
+}
+
 const Fault vcpu_faults[] = {
     { "vCPU plugged and unplugged while slowed", 1, 30,
       plugged_while_slowed },
     { "slowed while a vCPU is plugged and unplugged", 0, 30,
       slowed_while_plugged },
     { "vCPU plugged while migrating", 0, 12, plugged_while_migrating },
+    { "vCPU unplugged, and then migrated", 1, 12, migrated_after_unplug },
     { NULL }
 };
