@@ -60,10 +60,12 @@
 #define SLICE_MIN_NS            (800 * SCALE_US)
 
 /*
- * A guest that wants more CPUs than the host has gets slices and sleeps up to
- * so many times as long: fewer turns, each of which takes the BQL twice, on a
- * host where who holds it may be waiting for a CPU.
+ * A guest that wants more than so many times the CPUs that the host has gets
+ * longer slices and sleeps, up to four times as long: fewer turns, each of
+ * which takes the BQL twice, on a host where who holds it may be waiting for a
+ * CPU.
  */
+#define CROWD                   2
 #define CROWD_STRETCH_MAX       4
 
 /* Slices that settle a debt or a credit: 1/4 of their length to 4 times it. */
@@ -206,11 +208,12 @@ static int count_host_cpus(void)
  */
 static int64_t stretch_in_crowd_ns(int64_t sleep_ns, int pct)
 {
-    int64_t had_pct = host_cpus * 100LL;
+    int64_t crowd_pct = CROWD * host_cpus * 100LL;
     int64_t wanted_pct = vcpu_slowdown_threads() * (100LL - pct);
 
-    wanted_pct = MAX(wanted_pct, had_pct);
-    return sleep_ns * MIN(wanted_pct, CROWD_STRETCH_MAX * had_pct) / had_pct;
+    wanted_pct = MAX(wanted_pct, crowd_pct);
+    return sleep_ns * MIN(wanted_pct, CROWD_STRETCH_MAX * crowd_pct) /
+           crowd_pct;
 }
 
 /* The slice that makes the next sleep as long as it is meant to be. */

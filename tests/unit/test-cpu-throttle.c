@@ -107,12 +107,16 @@ static int64_t longest_sleep_on_two_ns(int vcpus, int pct)
 
 static void crowds_take_longer_turns(void)
 {
-    int64_t usual_ns = longest_sleep_on_two_ns(2, 80);
+    int64_t usual_ns = longest_sleep_on_two_ns(1, 80);
 
-    /* 10 vCPUs at 20 % want just the two CPUs, 20 want four, 64 thirteen. */
-    g_assert_cmpint(longest_sleep_on_two_ns(10, 80), <, usual_ns * 11 / 10);
-    assert_near(longest_sleep_on_two_ns(20, 80), 2 * usual_ns, usual_ns / 5);
-    assert_near(longest_sleep_on_two_ns(64, 80), 4 * usual_ns, usual_ns / 2);
+    /* At 80 %, 20 vCPUs want twice the two CPUs, 40 four times, 99 ten times */
+    g_assert_cmpint(longest_sleep_on_two_ns(20, 80), <, usual_ns * 11 / 10);
+    assert_near(longest_sleep_on_two_ns(40, 80), 2 * usual_ns, usual_ns / 5);
+    assert_near(longest_sleep_on_two_ns(99, 80), 4 * usual_ns, usual_ns / 2);
+    /* Up to 16 vCPUs, no sleep is above 10 ms. */
+    for (int pct = 10; pct <= 90; pct += 10) {
+        g_assert_cmpint(longest_sleep_on_two_ns(16, pct), <=, 10 * MS);
+    }
     g_assert_cmpint(longest_sleep_on_two_ns(64, 99), <=, 100 * MS);
 }
 
