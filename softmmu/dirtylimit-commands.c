@@ -57,10 +57,10 @@ void qmp_set_vcpu_dirty_limit(bool has_cpu_index, int64_t cpu_index,
         !find_vcpu(has_cpu_index, cpu_index, &cpu, errp)) {
         return;
     }
-    if (!dirty_rate || dirty_rate > MAX_LIMIT_MB) {
+    if (dirty_rate > MAX_LIMIT_MB) {
         error_setg(errp, "Dirty limit %" PRIu64 " MB/s is out of range: it "
-                   "must be 1 to %" PRIu64 "; cancel-vcpu-dirty-limit lifts "
-                   "limits", dirty_rate, MAX_LIMIT_MB);
+                   "must be 0 to %" PRIu64 ", where 0 lifts the limit",
+                   dirty_rate, MAX_LIMIT_MB);
         return;
     }
     dirtylimit_set_user_limit(cpu, dirty_rate << MB_SHIFT);
@@ -115,7 +115,8 @@ void hmp_set_vcpu_dirty_limit(Monitor *mon, const QDict *qdict)
 
     if (rate_mb < 0) {
         error_setg(&err, "Dirty limit %" PRId64 " MB/s is out of range: it "
-                   "must be 1 to %" PRIu64, rate_mb, MAX_LIMIT_MB);
+                   "must be 0 to %" PRIu64 ", where 0 lifts the limit",
+                   rate_mb, MAX_LIMIT_MB);
     } else {
         qmp_set_vcpu_dirty_limit(qdict_haskey(qdict, "cpu_index"),
                                  qdict_get_try_int(qdict, "cpu_index", 0),

@@ -111,7 +111,7 @@ static void end_period(CPUState *cpu, int64_t now_ns)
                           qatomic_read_i64(&dirty->slept_ns));
 }
 
-/* Have TCG see the next write to each page; see Periods above. */
+/* Have TCG see the next write to each page, and so count it once a period. */
 static void clear_dirty_bits(void)
 {
     RAMBlock *block;

@@ -137,7 +137,8 @@ static void look_at_rings(void *unused)
     }
     CPU_FOREACH(cpu) {
         /* One that sleeps dirties nothing; dirtylimit_slept() comes back. */
-        if (dirtylimit_of(cpu) && !qatomic_read(&cpu->slowdown.queued)) {
+        if (cpu->created && dirtylimit_of(cpu) &&
+            !qatomic_read(&cpu->slowdown.queued)) {
             next_ns = MIN(next_ns, look(cpu, now_ns));
         }
     }
