@@ -6,7 +6,8 @@
  *                    \     / |
  *                     \   /  `---- remaining before the next sync
  *                      \ /
- *                       `--------- drained: the rest of the difference
+ *                       `--------- drained, or said to be free by the guest:
+ *                                  the rest of the difference
  *
  * so that no page is counted twice, and pages are compared with pages.
  *
@@ -25,6 +26,7 @@
 #include "sysemu/runstate.h"
 #include "block.h"
 #include "convergence-sample.h"
+#include "migration.h"
 #include "ram.h"
 
 static uint64_t pages_to_bytes(uint64_t pages)
@@ -40,14 +42,16 @@ static void take_base(ConvergenceSampler *sampler, int64_t now_ns,
         .remaining_bytes = remaining_bytes,
         .wire_bytes = ram_counters.transferred,
         .zero_pages = ram_counters.duplicate,
+        .sent_pages = ram_get_total_transferred_pages(),
         .harvested_pages = dirty_harvest_total_pages(),
     };
 }
 
 static int64_t vcpu_slept_ns(const CPUState *cpu)
 {
-    return qatomic_read(&cpu->slowdown.throttle.slept_ns) +
-           qatomic_read(&cpu->slowdown.dirty.slept_ns);
+    /* The former is its thread's, which writes it with the BQL held. */
+    return cpu->slowdown.throttle.slept_ns +
+           qatomic_read_i64(&cpu->slowdown.dirty.slept_ns);
 }
 
 /* BQL held: nobody plugs vCPUs meanwhile. */
@@ -115,14 +119,27 @@ void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
     sampler->sync_begin_remaining_bytes = ram_bytes_remaining();
 }
 
+/*
+ * What the stream carried of @gone_bytes that remain no longer.  The rest are
+ * pages that the guest said are free: they tell nothing of the link.  XBZRLE
+ * does not count the pages that it found unchanged, which the stream did carry.
+ */
+static uint64_t carried_bytes(const SampleBase *base, uint64_t gone_bytes)
+{
+    uint64_t pages = ram_get_total_transferred_pages() - base->sent_pages;
+
+    return migrate_use_xbzrle() ? gone_bytes
+                                : MIN(gone_bytes, pages_to_bytes(pages));
+}
+
 /* In the bulk pass only what has been sent can become dirty again. */
 static void follow_bulk_pass(ConvergenceSampler *sampler,
-                             ConvergenceSample *sample)
+                             ConvergenceSample *sample, uint64_t gone_bytes)
 {
     uint64_t left = sample->bulk_pass ? sampler->bulk_remaining_bytes : 0;
     uint64_t empty = sampler->bulk_empty_bytes;
 
-    left -= MIN(sample->drained_bytes, left);
+    left -= MIN(gone_bytes, left);
     empty -= MIN(sample->zero_bytes, empty);
     sampler->bulk_remaining_bytes = left;
     sampler->bulk_empty_bytes = MIN(empty, left);
@@ -137,12 +154,13 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
     uint64_t before = sampler->sync_begin_remaining_bytes;
     uint64_t after = ram_bytes_remaining();
     uint64_t dirtied_bytes = after > before ? after - before : 0;
+    uint64_t gone_bytes = base->remaining_bytes > before ?
+                          base->remaining_bytes - before : 0;
     ConvergenceSample sample = {
         .now_ns = now_ns,
         .interval_ns = now_ns - base->now_ns,
         .dirtied_bytes = dirtied_bytes,
-        .drained_bytes = base->remaining_bytes > before ?
-                         base->remaining_bytes - before : 0,
+        .drained_bytes = carried_bytes(base, gone_bytes),
         .zero_bytes = pages_to_bytes(ram_counters.duplicate -
                                      base->zero_pages),
         .wire_bytes = ram_counters.transferred - base->wire_bytes,
@@ -157,7 +175,7 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
     sample.touched_bytes =
         MAX(dirtied_bytes, pages_to_bytes(dirty_harvest_total_pages() -
                                           base->harvested_pages));
-    follow_bulk_pass(sampler, &sample);
+    follow_bulk_pass(sampler, &sample, gone_bytes);
     sample_vcpus(sampler, sample.interval_ns);
     if (dirtylimit_available(NULL)) {
         sample.vcpus = sampler->vcpus;

@@ -17,6 +17,7 @@ typedef struct SampleBase {
     uint64_t remaining_bytes;
     uint64_t wire_bytes;
     uint64_t zero_pages;
+    uint64_t sent_pages;        /* zero pages among them */
     uint64_t harvested_pages;
 } SampleBase;
 

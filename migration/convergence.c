@@ -139,6 +139,12 @@ static void report(ConvergencePhase phase, const char *reason)
     }
 }
 
+void convergence_forget(void)
+{
+    QEMU_LOCK_GUARD(&convergence.lock);
+    convergence.known = false;
+}
+
 void convergence_start(MigrationState *s)
 {
     int64_t now = now_ns();
@@ -165,7 +171,7 @@ void convergence_start(MigrationState *s)
     progress = make_progress();
     convergence_engine_deadline(&convergence.engine, &convergence.params,
                                 &progress);
-    qatomic_set(&convergence.next_sync_ns,
+    qatomic_set_i64(&convergence.next_sync_ns,
                 now + convergence.params.sync_period_ms * SCALE_MS);
     if (convergence.params.auto_converge) {
         snprintf(begin, sizeof(begin), "%.1f MB remain: the first look at the "
@@ -209,7 +215,7 @@ bool convergence_sync_due(void)
     return qatomic_read(&convergence.running) &&
            qatomic_read(&convergence.may_slow) &&
            migrate_auto_converge() && !blk_mig_bulk_active() &&
-           now_ns() >= qatomic_read(&convergence.next_sync_ns);
+           now_ns() >= qatomic_read_i64(&convergence.next_sync_ns);
 }
 
 /* What remains only rises in a sync; below its last value, pages were sent. */
@@ -312,7 +318,6 @@ static void trace_decision(const ConvergenceSample *sample,
 
 void convergence_sync_end(void)
 {
-    MigrationState *s = migrate_get_current();
     const ConvergenceDecision *decision;
     ConvergenceSample sample;
 
@@ -322,7 +327,7 @@ void convergence_sync_end(void)
         return;
     }
     WITH_QEMU_LOCK_GUARD(&convergence.lock) {
-        refresh_params(s);
+        refresh_params(migrate_get_current());
         sample = convergence_sampler_sync_end(&convergence.sampler, now_ns(),
                                               !convergence.passes);
         sample.bandwidth_bytes_per_s = convergence.user_bandwidth_bytes_per_s;
@@ -332,11 +337,8 @@ void convergence_sync_end(void)
         apply(decision);
         convergence.known |= convergence.params.auto_converge;
         report_decision(decision);
-        if (decision->predicted) {
-            s->expected_downtime = decision->predicted_downtime_ms;
-        }
         update_progress(sample.now_ns);
-        qatomic_set(&convergence.next_sync_ns,
+        qatomic_set_i64(&convergence.next_sync_ns,
                     sample.now_ns + decision->next_sync_ns);
     }
 }
@@ -421,6 +423,16 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
     return threshold_bytes;
 }
 
+int64_t convergence_downtime_ms(int64_t reckoned_ms)
+{
+    const ConvergenceDecision *decision = &convergence.engine.decision;
+
+    if (!qatomic_read(&convergence.running) || !decision->predicted) {
+        return reckoned_ms;
+    }
+    return decision->predicted_downtime_ms;
+}
+
 /*
  * A limit of passes is met when a pass ends, not at the next tick: short
  * passes would overshoot it.
@@ -442,7 +454,8 @@ static void stop_at_pass(MigrationState *s)
  */
 void convergence_pass_done(void)
 {
-    if (!qatomic_read(&convergence.running)) {
+    if (!qatomic_read(&convergence.running) ||
+        !qatomic_read(&convergence.may_slow)) {
         return;
     }
     notice_sent(ram_bytes_remaining());
@@ -450,9 +463,9 @@ void convergence_pass_done(void)
         convergence.pass_sent = false;
         if (!convergence.passes) {
             /* The policies wait for this, and zero pages hide when it is. */
-            qatomic_set(&convergence.next_sync_ns, 0);
+            qatomic_set_i64(&convergence.next_sync_ns, 0);
         }
-        qatomic_set(&convergence.passes, convergence.passes + 1);
+        qatomic_set_u64(&convergence.passes, convergence.passes + 1);
         stop_at_pass(migrate_get_current());
     }
 }

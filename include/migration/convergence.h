@@ -20,6 +20,13 @@
 #include "migration/convergence-engine.h"
 
 /**
+ * convergence_forget: a new migration is being set up
+ *
+ * Monitors are told nothing more of the last one.  BQL held.
+ */
+void convergence_forget(void);
+
+/**
  * convergence_start: a migration begins to send RAM
  * @s: the migration
  *
@@ -75,6 +82,16 @@ void convergence_pass_done(void);
  * Returns how many bytes may remain at the switch-over.
  */
 int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms);
+
+/**
+ * convergence_downtime_ms: what query-migrate shows as that
+ * @reckoned_ms: what remained at the last sync, at the bandwidth of now
+ *
+ * Migration thread, BQL not held.
+ *
+ * Returns the forecast, or @reckoned_ms while there is none.
+ */
+int64_t convergence_downtime_ms(int64_t reckoned_ms);
 
 /**
  * convergence_fill_info: add what the engine knows to query-migrate's answer
