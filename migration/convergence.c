@@ -465,7 +465,9 @@ void convergence_pass_done(void)
             /* The policies wait for this, and zero pages hide when it is. */
             qatomic_set_i64(&convergence.next_sync_ns, 0);
         }
-        qatomic_set_u64(&convergence.passes, convergence.passes + 1);
+        WITH_QEMU_LOCK_GUARD(&convergence.lock) {
+            convergence.passes++;
+        }
         stop_at_pass(migrate_get_current());
     }
 }

@@ -6,7 +6,7 @@
 # bits are not there, and the tests pass where a test guest is. Suite of `make
 # check-arch`; slow, hence no .test.
 #
-# Which tests are run where: convergence-test has a guest for x86 alone.
+# Which tests are run where: convergence-test has guests for x86 and aarch64.
 # migration-test has guests for x86, aarch64, ppc64 and s390x, but passes those
 # of the latter two over without KVM, as they lose pages under TCG.
 
@@ -50,6 +50,7 @@ ok 'aarch64, i386, ppc64, riscv64, s390x' builds arch-others \
     --target-list="$others,s390x-softmmu"
 ok 'i386: convergence tests' passes arch-others i386 'convergence*-test'
 ok 'i386: migration-test' passes arch-others i386 migration-test --unprivileged
+ok 'aarch64: convergence-test' passes arch-others aarch64 convergence-test
 ok 'aarch64: migration-test' \
     passes arch-others aarch64 migration-test --unprivileged
 # Last: what it exports would mislead the others.
