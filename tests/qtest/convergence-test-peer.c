@@ -13,13 +13,21 @@
 #include "qemu/osdep.h"
 #include "convergence-vm.h"
 
-#define DEBIAN_QEMU "/usr/bin/qemu-system-x86_64"
 #define LOAD        LOAD_LIGHT(4)
 
-/* Returns: NULL, and skips, where there is no QEMU 7.2 to be a peer. */
-static const char *find_peer(void)
+/* Of the same architecture. */
+static char *peer_path(void)
 {
-    const char *peer = g_getenv("CONVERGE_PEER") ?: DEBIAN_QEMU;
+    const char *peer = g_getenv("CONVERGE_PEER");
+
+    return peer ? g_strdup(peer) : g_strdup_printf("/usr/bin/qemu-system-%s",
+                                                   qtest_get_arch());
+}
+
+/* Returns: NULL, and skips, where there is no QEMU 7.2 to be a peer. */
+static char *find_peer(void)
+{
+    g_autofree char *peer = peer_path();
     const char *argv[] = { peer, "--version", NULL };
     g_autofree char *text = NULL;
     g_autofree char *reason = NULL;
@@ -32,7 +40,7 @@ static const char *find_peer(void)
         reason = g_strdup_printf("%s is not a QEMU 7.2; CONVERGE_PEER names "
                                  "another", peer);
     } else {
-        return peer;
+        return g_steal_pointer(&peer);
     }
     g_test_skip(reason);
     return NULL;
@@ -92,7 +100,7 @@ static Pair *start_at_peer(const char *peer)
 
 static void test_from_peer_and_back(void)
 {
-    const char *peer = find_peer();
+    g_autofree char *peer = find_peer();
     g_autoptr(Pair) pair = NULL;
 
     if (!peer) {
@@ -120,7 +128,7 @@ static void test_from_peer_and_back(void)
 /* The engine is a matter of the source alone. */
 static void test_to_peer_with_a_policy(void)
 {
-    const char *peer = find_peer();
+    g_autofree char *peer = find_peer();
     g_autoptr(Pair) pair = NULL;
 
     if (!peer) {

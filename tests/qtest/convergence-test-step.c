@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "convergence-guest-code.h"
 #include "convergence-vm.h"
 
 #define LINK_BYTES_PER_S (32 * 1024 * 1024)
@@ -232,7 +233,8 @@ static void test_needless_throttle_never_comes(void)
 
     set_up_step(pair->from, 300);
     /* So that it takes a while, and there are looks. */
-    qtest_memset(pair->from, 32 * 1024 * 1024, 0x5a, 24 * 1024 * 1024);
+    qtest_memset(pair->from, guest_code()->ram_base + 32 * 1024 * 1024, 0x5a,
+                 24 * 1024 * 1024);
     vm_set(pair->from, "'max-bandwidth': 12000000");
     pair_migrate(pair);
     for (int i = 0; i < VM_PATIENCE_S * 50; i++) {

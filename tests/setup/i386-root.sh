@@ -33,7 +33,11 @@ apt_get update || true      # what fails may not be what we need
 apt_get install -y --download-only --no-install-recommends $libraries ||
     die "apt cannot get the i386 libraries"
 for package in "$root"/apt/cache/archives/*.deb; do
-    dpkg -x "$package" "$root"
+    case ${package##*/} in
+    # gcc-multilib has the C library, at other paths than its linker scripts say
+    libc6_* | libc6-dev_* | libgcc-* | linux-libc-dev_*) ;;
+    *) dpkg -x "$package" "$root" ;;
+    esac
 done
 rm -rf "$root/apt"
 : >"$root/complete"
