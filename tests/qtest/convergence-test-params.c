@@ -187,7 +187,7 @@ static void test_partial_sets_and_round_trip(void)
     vm_set(vm, "'convergence-policy': 'predictive'");
     vm_set(vm, "'convergence-timeout': 17");
     vm_set(vm, "'vcpu-dirty-limit': 12, 'dirty-sync-period': 500");
-    vm_set(vm, "'max-bandwidth': 9223372036853727232");
+    vm_set(vm, "'max-bandwidth': %" PRIu64, VM_UNLIMITED_BYTES_PER_S);
     assert_shown_text(vm, "convergence-policy", "predictive");
     g_assert_cmpint(shown(vm, "convergence-timeout"), ==, 17);
 

@@ -334,7 +334,7 @@ static void test_inert_without_any_condition(void)
     vm_set(vm, "'convergence-policy': 'predictive',"
            " 'dirty-sync-period': 100, 'vcpu-dirty-limit': 1,"
            " 'convergence-max-downtime': 31,"
-           " 'max-bandwidth': 9223372036853727232");
+           " 'max-bandwidth': %" PRIu64, VM_UNLIMITED_BYTES_PER_S);
     qtest_qmp_assert_success(vm, "{'execute': 'stop'}");
     qtest_qmp_assert_success(vm, "{'execute': 'migrate', 'arguments':"
                              " {'uri': 'exec:cat >/dev/null'}}");

@@ -26,6 +26,10 @@
 /* Nothing here takes nearly as long, on however busy a host. */
 #define VM_PATIENCE_S           60
 
+/* What libvirt sends for it; a 32 bit host takes no more than a size_t. */
+#define VM_UNLIMITED_BYTES_PER_S \
+    (sizeof(size_t) > 4 ? UINT64_C(9223372036853727232) : UINT32_MAX)
+
 typedef struct GuestLoad {
     uint32_t pages;             /* that a vCPU writes, from 1 MB upwards */
     uint32_t spin;              /* turns of an empty loop before each page */

@@ -23,7 +23,8 @@ builds()
     succeeded
 }
 
-# A QEMU for 32 bit hosts, out of libraries that are installed nowhere.
+# A QEMU for 32 bit hosts, out of libraries that are installed nowhere. Those
+# need libraries of theirs, which the old kind of run path finds, too.
 builds_for_i386_host()
 {
     try "$repo/tests/setup/i386-root.sh" "$root"
@@ -33,7 +34,7 @@ builds_for_i386_host()
     export PKG_CONFIG_LIBDIR PKG_CONFIG_SYSROOT_DIR
     builds arch-i386-host --cpu=i386 --disable-kvm \
         --extra-cflags="-I$root/usr/include" \
-        --extra-ldflags="-L$libraries -Wl,-rpath,$libraries"
+        --extra-ldflags="-L$libraries -Wl,--disable-new-dtags,-rpath,$libraries"
 }
 
 # passes BUILD TARGET TEST [OPTION]: a QEMU's test passes, and is not skipped.
