@@ -172,7 +172,7 @@ void convergence_start(MigrationState *s)
     convergence_engine_deadline(&convergence.engine, &convergence.params,
                                 &progress);
     qatomic_set_i64(&convergence.next_sync_ns,
-                now + convergence.params.sync_period_ms * SCALE_MS);
+                    now + convergence.params.sync_period_ms * SCALE_MS);
     if (convergence.params.auto_converge) {
         snprintf(begin, sizeof(begin), "%.1f MB remain: the first look at the "
                  "guest is still to come", remaining_bytes / 1e6);
@@ -339,7 +339,7 @@ void convergence_sync_end(void)
         report_decision(decision);
         update_progress(sample.now_ns);
         qatomic_set_i64(&convergence.next_sync_ns,
-                    sample.now_ns + decision->next_sync_ns);
+                        sample.now_ns + decision->next_sync_ns);
     }
 }
 

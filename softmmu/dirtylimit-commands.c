@@ -20,6 +20,10 @@
 #define MB_SHIFT        20
 #define MAX_LIMIT_MB    ((uint64_t)DIRTYLIMIT_MAX_BYTES_PER_S >> MB_SHIFT)
 
+/* After the value; takes MAX_LIMIT_MB. */
+#define OUT_OF_RANGE    " MB/s is out of range: it must be 0 to %" PRIu64 \
+                        ", where 0 lifts the limit"
+
 /*
  * Which vCPU a command means: sets *@cpu, to NULL for all.  Returns: false with
  * an error if there is no such vCPU.
@@ -58,9 +62,8 @@ void qmp_set_vcpu_dirty_limit(bool has_cpu_index, int64_t cpu_index,
         return;
     }
     if (dirty_rate > MAX_LIMIT_MB) {
-        error_setg(errp, "Dirty limit %" PRIu64 " MB/s is out of range: it "
-                   "must be 0 to %" PRIu64 ", where 0 lifts the limit",
-                   dirty_rate, MAX_LIMIT_MB);
+        error_setg(errp, "Dirty limit %" PRIu64 OUT_OF_RANGE, dirty_rate,
+                   MAX_LIMIT_MB);
         return;
     }
     dirtylimit_set_user_limit(cpu, dirty_rate << MB_SHIFT);
@@ -114,9 +117,8 @@ void hmp_set_vcpu_dirty_limit(Monitor *mon, const QDict *qdict)
     Error *err = NULL;
 
     if (rate_mb < 0) {
-        error_setg(&err, "Dirty limit %" PRId64 " MB/s is out of range: it "
-                   "must be 0 to %" PRIu64 ", where 0 lifts the limit",
-                   rate_mb, MAX_LIMIT_MB);
+        error_setg(&err, "Dirty limit %" PRId64 OUT_OF_RANGE, rate_mb,
+                   MAX_LIMIT_MB);
     } else {
         qmp_set_vcpu_dirty_limit(qdict_haskey(qdict, "cpu_index"),
                                  qdict_get_try_int(qdict, "cpu_index", 0),

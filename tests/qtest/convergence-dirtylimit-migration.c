@@ -102,31 +102,13 @@ static int64_t said_of(QTestState *vm, int vcpu, const char *what)
     return value;
 }
 
-static int64_t throttle_of(QTestState *vm, int vcpu)
-{
-    QDict *rsp = qtest_qmp(vm, "{'execute': 'query-cpu-throttle'}");
-    QList *list = qdict_get_qlist(rsp, "return");
-    const QListEntry *entry;
-    int64_t pct = -1;
-
-    QLIST_FOREACH_ENTRY(list, entry) {
-        QDict *info = qobject_to(QDict, qlist_entry_obj(entry));
-
-        if (qdict_get_int(info, "cpu-index") == vcpu) {
-            pct = qdict_get_int(info, "percentage");
-        }
-    }
-    qobject_unref(rsp);
-    return pct;
-}
-
 /* Nothing slows it now; it has its speed back when the host lets it. */
 static void assert_nothing_slows(QTestState *vm, double full_mb_per_s)
 {
     double got = 0;
 
+    g_assert_cmpint(vm_throttle_pct(vm), ==, 0);
     for (int vcpu = 0; vcpu < 2; vcpu++) {
-        g_assert_cmpint(throttle_of(vm, vcpu), ==, 0);
         g_assert_cmpint(said_of(vm, vcpu, "dirty-limit"), <=, 0);
         g_assert_cmpint(vm_limit_shown(vm, vcpu, "limit-rate"), ==, 0);
     }

@@ -416,7 +416,8 @@ CPUState *world_plug_vcpu(void)
 
 void world_new(int vcpus, bool round_robin, int64_t first_ns)
 {
-    world = (World) { .bql = true, .host_cpus = 64, .timer_late_ns = 60 * SCALE_US,
+    world = (World) { .bql = true, .host_cpus = 64,
+                      .timer_late_ns = 60 * SCALE_US,
                       .wait_late_ns = 100 * SCALE_US,
                       .kick_late_ns = 20 * SCALE_US };
     now_ns = interrupt_ns = first_ns;
