@@ -81,25 +81,36 @@ static bool migration_under_way(QTestState *vm)
     return under_way;
 }
 
-/* What the migration under way says of a vCPU. */
-static int64_t said_of(QTestState *vm, int vcpu, const char *what)
+/* What the migration under way says of each vCPU, -1 where it says nothing. */
+static void say_of_each(QTestState *vm, const char *what, int64_t *values,
+                        int vcpus)
 {
     QDict *info = vm_query(vm, "query-migrate");
     QDict *convergence = qdict_get_qdict(info, "convergence");
     const QListEntry *entry;
-    int64_t value = -1;
 
+    for (int v = 0; v < vcpus; v++) {
+        values[v] = -1;
+    }
     if (convergence) {
         QLIST_FOREACH_ENTRY(qdict_get_qlist(convergence, "vcpus"), entry) {
             QDict *v = qobject_to(QDict, qlist_entry_obj(entry));
+            int64_t id = qdict_get_int(v, "id");
 
-            if (qdict_get_int(v, "id") == vcpu) {
-                value = qdict_get_int(v, what);
+            if (id < vcpus) {
+                values[id] = qdict_get_int(v, what);
             }
         }
     }
     qobject_unref(info);
-    return value;
+}
+
+static int64_t said_of(QTestState *vm, int vcpu, const char *what)
+{
+    g_autofree int64_t *values = g_new(int64_t, vcpu + 1);
+
+    say_of_each(vm, what, values, vcpu + 1);
+    return values[vcpu];
 }
 
 /* Nothing slows it now; it has its speed back when the host lets it. */
@@ -148,7 +159,11 @@ static void migrate_to_nowhere(QTestState *vm)
                              " {'uri': 'exec:cat >/dev/null'}}");
 }
 
-/* Three readers and a writer: the writer alone pays. */
+/*
+ * Three readers and a writer: the writer alone pays.  The limits make the
+ * migration come to its switch-over, where they end; how many looks there
+ * are before that is the host's affair.
+ */
 static void test_readers_are_not_slowed(void)
 {
     QTestState *vm = vm_start_on("tcg", LIMIT_RAM_MB, LIMIT_LOAD, "-smp 4");
@@ -160,21 +175,27 @@ static void test_readers_are_not_slowed(void)
     vm_set(vm, "'max-bandwidth': 64000000");
     migrate_to_nowhere(vm);
     for (int i = 0; i < VM_PATIENCE_S * 10 && looks < 30; i++) {
+        int64_t limit[4], pct[4];
+
         g_usleep(100 * 1000);
-        looks += said_of(vm, 0, "dirty-limit") > 0;
+        say_of_each(vm, "dirty-limit", limit, 4);
+        if (limit[0] <= 0 && looks) {
+            break;
+        }
+        looks += limit[0] > 0;
+        say_of_each(vm, "throttle-percentage", pct, 4);
         for (int v = 0; looks && v < 4; v++) {
-            slowed[v] += said_of(vm, v, "throttle-percentage") > 0;
+            g_assert_cmpint(limit[v], ==, limit[0]);
+            slowed[v] += pct[v] > 0;
         }
     }
     g_test_message("of %u looks at a limited guest, the vCPUs slept in %u, "
                    "%u, %u, %u", looks, slowed[0], slowed[1], slowed[2],
                    slowed[3]);
-    g_assert_cmpuint(looks, ==, 30);
-    g_assert_cmpuint(slowed[0], >, 20);
+    g_assert_cmpuint(looks, >=, 10);
+    g_assert_cmpuint(slowed[0], >, looks / 2);
     g_assert_cmpuint(slowed[1] + slowed[2] + slowed[3], ==, 0);
     g_assert_true(vm_readers_work(vm));
-    g_assert_cmpint(said_of(vm, 1, "dirty-limit"), ==,
-                    said_of(vm, 0, "dirty-limit"));
     qtest_quit(vm);
 }
 

@@ -167,10 +167,10 @@ static bool limit_holds(QTestState *vm, uint64_t limit_mb)
 {
     double got = vm_mb_per_s_limited(vm, limit_mb);
 
-    if (got <= limit_mb * LIMIT_USED && host_stalls(vm)) {
+    if (got <= limit_mb * vm_limit_used(vm) && host_stalls(vm)) {
         return false;
     }
-    g_assert_cmpfloat(got, >, limit_mb * LIMIT_USED);
+    g_assert_cmpfloat(got, >, limit_mb * vm_limit_used(vm));
     return true;
 }
 

@@ -22,6 +22,23 @@ double vm_mb_per_s(QTestState *vm, double seconds)
     return vm_bytes_per_s_over(vm, seconds) / MB;
 }
 
+double vm_limit_used(QTestState *vm)
+{
+    QDict *rsp = qtest_qmp(vm, "{'execute': 'query-cpus-fast'}");
+    const QListEntry *entry;
+    int64_t thread = -1;
+    bool shared = false;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
+        QDict *cpu = qobject_to(QDict, qlist_entry_obj(entry));
+
+        shared |= qdict_get_int(cpu, "thread-id") == thread;
+        thread = qdict_get_int(cpu, "thread-id");
+    }
+    qobject_unref(rsp);
+    return shared ? 0.15 : 0.5;
+}
+
 void vm_set_limit(QTestState *vm, uint64_t limit_mb)
 {
     qtest_qmp_assert_success(vm, "{'execute': 'set-vcpu-dirty-limit',"

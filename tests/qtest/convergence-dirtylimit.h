@@ -32,8 +32,11 @@ int64_t vm_limit_shown(QTestState *vm, int vcpu, const char *what);
  * Returns: how far it is made use of.
  */
 double vm_mb_per_s_limited(QTestState *vm, uint64_t limit_mb);
-/* A guest that writes flat out dirties more than this part of its limit. */
-#define LIMIT_USED      0.5
+/*
+ * Returns: the part of its limit that a guest which writes flat out dirties at
+ * least.  Where one thread runs all vCPUs, it waits for its turn besides.
+ */
+double vm_limit_used(QTestState *vm);
 
 /* Measure with calc-dirty-rate, dirty-ring mode. */
 void vm_dirty_rate_start(QTestState *vm, int seconds);
