@@ -111,7 +111,8 @@ void convergence_explain(const ConvergenceEngine *engine,
     }
 }
 
-size_t convergence_format_sample(const ConvergenceSample *sample,
+size_t convergence_format_sample(const ConvergenceEngine *engine,
+                                 const ConvergenceSample *sample,
                                  const ConvergenceParams *params,
                                  char *buffer, size_t size)
 {
@@ -124,7 +125,8 @@ size_t convergence_format_sample(const ConvergenceSample *sample,
            params->initial_throttle_pct, params->throttle_increment_pct,
            params->max_throttle_pct, params->trigger_threshold_pct,
            params->tailslow, params->sync_period_ms,
-           params->downtime_limit_ms, params->vcpu_dirty_limit_bytes_per_s);
+           convergence_limit_ms(engine, params),
+           params->vcpu_dirty_limit_bytes_per_s);
     append(&text, " now_ns=%" PRId64 " interval_ns=%" PRId64 " dirtied=%"
            PRIu64 " touched=%" PRIu64 " drained=%" PRIu64 " zero=%" PRIu64
            " wire=%" PRIu64 " remaining=%" PRIu64 " ram=%" PRIu64

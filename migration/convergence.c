@@ -306,10 +306,11 @@ static void trace_decision(const ConvergenceSample *sample,
     if (!trace_event_get_state_backends(TRACE_CONVERGENCE_DECISION)) {
         return;
     }
-    in_size = 1 + convergence_format_sample(sample, &convergence.params,
-                                            NULL, 0);
+    in_size = 1 + convergence_format_sample(&convergence.engine, sample,
+                                            &convergence.params, NULL, 0);
     in = g_malloc(in_size);
-    convergence_format_sample(sample, &convergence.params, in, in_size);
+    convergence_format_sample(&convergence.engine, sample,
+                              &convergence.params, in, in_size);
     out_size = 1 + convergence_format_decision(decision, sample, NULL, 0);
     out = g_malloc(out_size);
     convergence_format_decision(decision, sample, out, out_size);

@@ -8,7 +8,7 @@
  * The engine is pure C.  It owns no memory, reads no clock and does no I/O:
  * time is a field of the sample, and whoever calls it lends it the arrays.
  * QEMU (migration/convergence.c), the unit tests and the simulator run the
- * very same object code.
+ * very same sources.
  *
  * Threads and locks: none here.  A caller serialises its calls on one engine.
  *
@@ -327,14 +327,17 @@ const char *convergence_phase_name(ConvergencePhase phase);
 
 /**
  * convergence_format_sample, convergence_format_decision: for the trace
+ * @engine: that decided, for the downtime limit in force
  * @buffer, @size: where to; always NUL-terminated
  *
- * All inputs and all outputs of one decision as key=value, vCPUs as
- * v=id:dirtied and l=id:limit.  The simulator replays what these write.
+ * All inputs of one decision and its outputs, but for the reason's words, as
+ * key=value, vCPUs as v=id:dirtied and l=id:limit.  The simulator replays what
+ * these write.
  *
  * Return the length that was needed, as snprintf does.
  */
-size_t convergence_format_sample(const ConvergenceSample *sample,
+size_t convergence_format_sample(const ConvergenceEngine *engine,
+                                 const ConvergenceSample *sample,
                                  const ConvergenceParams *params,
                                  char *buffer, size_t size);
 size_t convergence_format_decision(const ConvergenceDecision *decision,

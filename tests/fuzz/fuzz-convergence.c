@@ -170,7 +170,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_deadline(&engine, &params, &sample, &input);
         convergence_engine_threshold_bytes(&engine, params.downtime_limit_ms,
                                            sample.bandwidth_bytes_per_s);
-        convergence_format_sample(&sample, &params, text, sizeof(text));
+        convergence_format_sample(&engine, &sample, &params, text,
+                                  sizeof(text));
         convergence_format_decision(&engine.decision, &sample, text,
                                     sizeof(text));
     }

@@ -191,7 +191,7 @@ static void write_trace(SimMigration *m, const ConvergenceSample *sample,
 {
     char in[16384], out[16384];
 
-    convergence_format_sample(sample, &m->params, in, sizeof(in));
+    convergence_format_sample(&m->engine, sample, &m->params, in, sizeof(in));
     convergence_format_decision(d, sample, out, sizeof(out));
     fprintf(m->spec.trace, "convergence_decision %s %s\n", in, out);
 }

@@ -200,8 +200,8 @@ static void run_one(Random *random)
                                 &params);
         convergence_stop_describe(&engine.deadline, &params, &progress, text,
                                   sizeof(text));
-        g_assert_cmpuint(convergence_format_sample(&sample, &params, text,
-                                                   sizeof(text)), <,
+        g_assert_cmpuint(convergence_format_sample(&engine, &sample, &params,
+                                                   text, sizeof(text)), <,
                          sizeof(text));
         convergence_engine_threshold_bytes(&engine, params.downtime_limit_ms,
                                            sample.bandwidth_bytes_per_s);

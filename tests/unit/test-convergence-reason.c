@@ -113,6 +113,7 @@ static void test_trace_fits_any_buffer(void)
         { .id = 5, .dirtied_bytes = 8192, .limit_bytes_per_s = 88 },
     };
     ConvergenceParams params = fixture_params("dirty-limit");
+    ConvergenceEngine engine = { .deadline.downtime_limit_ms = 1234 };
     ConvergenceDecision decision = {
         .phase = CONVERGENCE_PHASE_CONVERGING,
         .vcpus_limited = true,
@@ -123,24 +124,26 @@ static void test_trace_fits_any_buffer(void)
         .vcpus = vcpus, .n_vcpus = 2, .valid = true,
     };
     char whole[2048], text[2048];
-    size_t size = convergence_format_sample(&sample, &params, whole,
+    size_t size = convergence_format_sample(&engine, &sample, &params, whole,
                                             sizeof(whole));
 
     g_assert_cmpuint(size, ==, strlen(whole));
     g_assert_nonnull(strstr(whole, "policy=dirty-limit "));
+    /* The limit in force, which has grown, and not the user's. */
+    g_assert_nonnull(strstr(whole, " downtime_ms=1234 "));
     g_assert_nonnull(strstr(whole, " interval_ns=999 "));
     g_assert_nonnull(strstr(whole, " touched=31337 "));
     g_assert_nonnull(strstr(whole, " valid=1 v=3:4096 v=5:8192"));
     for (size_t i = 1; i <= size; i++) {
         memset(text, '#', sizeof(text));
-        g_assert_cmpuint(convergence_format_sample(&sample, &params, text, i),
-                         ==, size);
+        g_assert_cmpuint(convergence_format_sample(&engine, &sample, &params,
+                                                   text, i), ==, size);
         g_assert_cmpuint(strlen(text), ==, i - 1);
         g_assert_cmpint(strncmp(text, whole, i - 1), ==, 0);
         g_assert_cmpint(text[i], ==, '#');
     }
-    g_assert_cmpuint(convergence_format_sample(&sample, &params, NULL, 0), ==,
-                     size);
+    g_assert_cmpuint(convergence_format_sample(&engine, &sample, &params, NULL,
+                                               0), ==, size);
     convergence_format_decision(&decision, &sample, text, sizeof(text));
     g_assert_nonnull(strstr(text, "phase=converging "));
     g_assert_nonnull(strstr(text, " next_sync_ns=250000000 "));
