@@ -7,9 +7,9 @@
 
 help:
 	@echo 'make demo        set up, build, and watch a write-heavy guest migrate'
-	@echo 'make check       set up, build, and run every test;'
-	@echo '                 SUITE=name runs one, tests/suites lists them'
-	@echo 'make check-asan  the same under sanitizers, in a build of their own'
+	@echo 'make check       set up, build, and run the tests of tests/suites;'
+	@echo '                 SUITE=name runs one of them'
+	@echo 'make check-asan  most of them under sanitizers, and leak checks'
 	@echo 'make check-tsan  ours under the thread sanitizer'
 	@echo 'make check-libvirt  migrations driven by libvirt, Debian'"'"'s and ours;'
 	@echo '                 as root'

@@ -152,7 +152,7 @@ def readme_row(workload, name, first):
     cut = "not done after " if v["total_s"]["bound"] else ""
     of_f = f'> {v["of_f"]:.1f}' if cut else f'{v["of_f"]:.2f}'
     down = f'{v["downtime_ms"]["median"]:.0f} ms' if v["downtime_ms"] else "-"
-    lost = " / ".join(f"{max(s, 0):.1f} s" for s in v["lost_s"])
+    lost = " / ".join(f"{s:.1f} s" for s in v["lost_s"])
     return (f'| {guest} | {who} | {cut}{v["total_s"]["median"]:.1f} s | '
             f'{of_f} | {lost} | {down} |')
 
