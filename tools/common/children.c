@@ -24,9 +24,10 @@
 #define MAX_DIRS 64
 #define MAX_PATH_BYTES 108      /* as sun_path: longer ones cannot be used */
 
-/* What a directory of ours holds; a handler cannot list it safely */
+/* What a directory of ours may hold; a handler cannot list it safely */
 static const char *const file_names[] = {
     "qmp.sock", "serial.sock", "migrate.sock", "stderr.log",
+    "wire.sock", "second.sock", "disk", "keys.psk",
 };
 
 static const int fatal_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
@@ -180,6 +181,10 @@ void children_remove_dir(const char *path)
         }
     }
     unblock_signals(&old);
+    if (g_file_test(path, G_FILE_TEST_EXISTS)) {
+        g_warning("%s stays behind: it holds files of names that are not "
+                  "known here", path);
+    }
 }
 
 void children_die_with_parent(void)

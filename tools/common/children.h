@@ -26,8 +26,8 @@ void children_add(pid_t pid);
 void children_remove(pid_t pid);
 
 /*
- * A directory whose files (not directories) are removed with it.  FALSE if
- * the table is full or the path too long to be kept.
+ * A directory whose files (those of the names in children.c) are removed with
+ * it.  FALSE if the table is full or the path too long to be kept.
  */
 gboolean children_add_dir(const char *path);
 void children_remove_dir(const char *path);
