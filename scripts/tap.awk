@@ -29,10 +29,10 @@ function fail(name)
         name = substr(name, 1, RSTART - 1)
         sub(/^[ \t:-]*/, "", reason)
     }
-    if (directive ~ /SKIP/) {
-        printf "skip\t%s\t%s\n", name, reason == "" ? "no reason given" : reason
-    } else if (failed && directive !~ /TODO/) {
+    if (failed && directive !~ /TODO/) {
         fail(name)
+    } else if (directive ~ /SKIP/) {
+        printf "skip\t%s\t%s\n", name, reason == "" ? "no reason given" : reason
     } else {
         printf "pass\t%s\n", name
     }

@@ -115,8 +115,8 @@ static gboolean run_fault(const Fault *fault, const FaultOptions *options,
     }
     *world = run.world;
     ok = tally.survived == tally.tried;
-    skipped = tally.skipped ? g_strconcat(" # SKIP ", tally.skipped, NULL)
-                            : g_strdup("");
+    skipped = tally.skipped && ok ?
+              g_strconcat(" # SKIP ", tally.skipped, NULL) : g_strdup("");
     printf("%s %u - %s: tried %u, survived %u%s\n", ok ? "ok" : "not ok",
            number, fault->name, tally.tried, tally.survived, skipped);
     printf("# %.0f s\n", (g_get_monotonic_time() - start_us) / 1e6);
