@@ -71,8 +71,13 @@ case_destination_dies()
 
 knows_us()
 {
-    qmp "$1" '{"execute": "query-migrate-parameters"}' |
-        grep -q convergence-policy
+    parameters=$(qmp "$1" '{"execute": "query-migrate-parameters"}') ||
+        fail "$1 does not answer"
+    case $parameters in
+    *convergence-policy*) ;;
+    *downtime-limit*) return 1 ;;
+    *) fail "$1 answers: $parameters" ;;
+    esac
 }
 
 case_ours_to_stock()

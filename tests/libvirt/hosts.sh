@@ -107,7 +107,7 @@ host_clear()
 
 host_is_empty()
 {
-    [ -z "$(on "$1" list --name)" ]
+    names=$(on "$1" list --name) && [ -z "$names" ]
 }
 
 kill_qemu()
