@@ -26,7 +26,7 @@ tidy_up()
 trap tidy_up EXIT
 
 for program in "$ctl" "$host/fake-qmp"; do
-    [ -x "$program" ] || { printf '1..0 # SKIP no %s\n' "$program"; exit 0; }
+    [ -x "$program" ] || { printf 'not ok 1 - no %s\n1..1\n' "$program"; exit 1; }
 done
 
 # fake_qmp SOCKET: serves what $work/script says; its log is SOCKET.log.
@@ -36,6 +36,12 @@ fake_qmp()
     fake=$!
     fakes="$fakes $fake"
     wait_for 5 test -S "$1"
+}
+
+# sent_no PATTERN: nothing of the kind came to the fake QEMU, which heard us.
+sent_no()
+{
+    test -s "$sock.log" && ! grep -qE "$1" "$sock.log"
 }
 
 # wait_for SECONDS COMMAND...: until it succeeds; fails after that time.

@@ -12,7 +12,7 @@ stock=/usr/bin/qemu-system-x86_64
 load=write:24:20
 
 for file in "$build/guest/vmlinuz" "$build/guest/initramfs.gz"; do
-    [ -r "$file" ] || { printf '1..0 # SKIP no %s\n' "$file"; exit 0; }
+    [ -r "$file" ] || { printf 'not ok 1 - no %s\n1..1\n' "$file"; exit 1; }
 done
 
 # start_side NAME QEMU [OPTION...]: its process is $NAME from then on.
