@@ -98,6 +98,10 @@ function judge(    verdict, text)
 }
 
 END {
+    # The last one, of a process that was killed while it wrote.
+    if (inside && n_stacks) {
+        judge()
+    }
     for (text in seen) {
         print text " (" seen[text] ")"
     }
