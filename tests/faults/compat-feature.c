@@ -90,10 +90,7 @@ static gboolean pause_feature(FaultRun *run, GError **errp)
 
     return world && start(run, world, errp) &&
            fault_wait_phase(run, PHASE_NEAR_END, errp) &&
-           feature_wait_status(world, "pre-switchover", errp) &&
-           feature_run(world_qmp(world), "migrate-continue",
-                       "{\"state\": \"pre-switchover\"}", errp) &&
-           arrive(world, errp);
+           fault_let_go(world, errp) && arrive(world, errp);
 }
 
 /* The throttle ends as postcopy begins, and what is left arrives later */

@@ -70,7 +70,7 @@ static gboolean twin_is_seen(FaultRun *run, GError **errp)
     }
     ok = world_settle(world, WORLD_EITHER, END_TIMEOUT_S, &error);
     g_clear_pointer(&run->world, world_free);
-    return is_seen(ok, error, "both QEMUs run", errp);
+    return is_seen(ok, error, "both", errp);
 }
 
 const Fault checks_faults[] = {

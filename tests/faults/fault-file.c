@@ -11,8 +11,10 @@
 #include "children.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #define END_TIMEOUT_S 30
 
@@ -61,33 +63,39 @@ static gboolean into_a_command(FaultRun *run, GError **errp)
     return fails_and_runs_on(run, run->fault->text, errp);
 }
 
-static gboolean mount_small(const char *dir, GError **errp)
+/* A file system of 8 MiB that is gone with the last of those who use it */
+static int open_small(GError **errp)
 {
-    if (mount("tmpfs", dir, "tmpfs", 0, "size=8m") == 0) {
-        return TRUE;
+    g_autofree char *dir = g_dir_make_tmp("converge-disk-XXXXXX", errp);
+    int fd = -1;
+
+    if (!dir) {
+        return -1;
     }
-    g_set_error(errp, FAULT_SKIP, 0, "no small tmpfs can be mounted: %s",
-                g_strerror(errno));
-    return FALSE;
+    if (mount("tmpfs", dir, "tmpfs", 0, "size=8m") == 0) {
+        fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        umount2(dir, MNT_DETACH);
+    }
+    if (fd < 0) {
+        g_set_error(errp, FAULT_SKIP, 0, "no small tmpfs can be mounted: %s",
+                    g_strerror(errno));
+    }
+    g_rmdir(dir);
+    return fd;
 }
 
 static gboolean into_a_small_disk(FaultRun *run, GError **errp)
 {
-    g_autofree char *dir = g_dir_make_tmp("converge-disk-XXXXXX", errp);
     g_autofree char *uri = NULL;
+    int disk = open_small(errp);
     gboolean ok;
 
-    if (!dir || !mount_small(dir, errp)) {
-        if (dir) {
-            g_rmdir(dir);
-        }
+    if (disk < 0) {
         return FALSE;
     }
-    uri = g_strdup_printf("exec:cat >%s/state", dir);
+    uri = g_strdup_printf("exec:cat >/proc/%d/fd/%d/state", getpid(), disk);
     ok = fails_and_runs_on(run, uri, errp);
-    /* The writer may still hold it for a moment */
-    umount2(dir, MNT_DETACH);
-    g_rmdir(dir);
+    close(disk);
     return ok;
 }
 

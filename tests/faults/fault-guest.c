@@ -68,15 +68,17 @@ static gboolean reset_in_phase(FaultRun *run, GError **errp)
 {
     static const char *const resets[] = { "-action", "reboot=reset", NULL };
     WorldSpec spec = fault_usual_world(run);
+    MigrateSpec migration = fault_paused_migration(run);
 
     spec.extra_args = resets;
-    if (!fault_world_with(run, &spec, errp) || !fault_migrate(run, errp) ||
+    if (!fault_world_with(run, &spec, errp) ||
+        !fault_migrate_as(run, &migration, errp) ||
         !fault_wait_phase(run, run->fault->detail, errp)) {
         return FALSE;
     }
     guest_watch_forget(run->world->watch);
-    /* Too late for a reset at the source: then it is one no longer */
     if (!command(run->world, "system_reset", errp) ||
+        !fault_let_go(run->world, errp) ||
         !guest_watch_wait_ready(run->world->watch, READY_TIMEOUT_MS, errp)) {
         return FALSE;
     }

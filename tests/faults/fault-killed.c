@@ -47,13 +47,32 @@ static gboolean killed_before_the_word(FaultRun *run, GError **errp)
     return world_settle(run->world, WORLD_SOURCE, END_TIMEOUT_S, errp);
 }
 
+/* On a host that stalled us the last byte may have gone before the cut */
+static gboolean is_completed(World *world, gboolean *completed, GError **errp)
+{
+    JsonObject *info = qmp_query(world_qmp(world), "query-migrate", errp);
+
+    if (!info) {
+        return FALSE;
+    }
+    *completed = g_str_equal(migrate_info_status(info), "completed");
+    json_object_unref(info);
+    return TRUE;
+}
+
 static gboolean connection_cut(FaultRun *run, GError **errp)
 {
+    gboolean completed;
+
     if (!migrate_to_phase(run, errp)) {
         return FALSE;
     }
     wire_cut(run->world->wire);
-    return world_settle(run->world, WORLD_SOURCE, END_TIMEOUT_S, errp);
+    if (!is_completed(run->world, &completed, errp)) {
+        return FALSE;
+    }
+    return world_settle(run->world, completed ? WORLD_EITHER : WORLD_SOURCE,
+                        END_TIMEOUT_S, errp);
 }
 
 const Fault killed_faults[] = {

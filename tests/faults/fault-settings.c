@@ -121,7 +121,7 @@ static gboolean end_it(FaultRun *run, GError **errp)
  */
 static gboolean changed_at_random(FaultRun *run, GError **errp)
 {
-    World *world = fault_world(run, errp);
+    World *world = fault_world_by_word(run, errp);
     JsonObject *before;
 
     if (!world) {
@@ -217,6 +217,7 @@ static gboolean two_monitors(FaultRun *run, GError **errp)
     chardev = g_strdup_printf("unix:%s,server=on,wait=off", path);
     args[1] = chardev;
     spec.first_args = args;
+    spec.by_word = TRUE;
     ok = fault_world_with(run, &spec, errp) &&
          both_monitors(run, path, errp);
     if (ok) {

@@ -186,9 +186,10 @@ static gboolean save_and_load_by_job(FaultRun *run, GError **errp)
 /* Refused by QEMU, and the migration goes on */
 static gboolean save_while_migrating(FaultRun *run, GError **errp)
 {
+    MigrateSpec migration = fault_paused_migration(run);
     g_autofree char *said = NULL;
 
-    if (!fault_migrate(run, errp) ||
+    if (!fault_migrate_as(run, &migration, errp) ||
         !fault_wait_phase(run, PHASE_SLOWED, errp)) {
         return FALSE;
     }
@@ -201,7 +202,8 @@ static gboolean save_while_migrating(FaultRun *run, GError **errp)
                     "savevm in the midst of a migration says '%s'", said);
         return FALSE;
     }
-    return world_settle(run->world, WORLD_DESTINATION, END_TIMEOUT_S, errp);
+    return fault_let_go(run->world, errp) &&
+           world_settle(run->world, WORLD_DESTINATION, END_TIMEOUT_S, errp);
 }
 
 /* A disk, and with it the world, for one round */

@@ -177,6 +177,7 @@ static gboolean is_refused(gboolean done, const GError *error, GError **errp)
 static gboolean plugged_while_migrating(FaultRun *run, GError **errp)
 {
     World *world = pluggable_world(run, errp);
+    MigrateSpec migration = fault_paused_migration(run);
     g_autoptr(GError) in = NULL;
     g_autoptr(GError) out = NULL;
     gboolean done;
@@ -184,7 +185,7 @@ static gboolean plugged_while_migrating(FaultRun *run, GError **errp)
     if (!world || !plug(world_qmp(world), errp) ||
         !world_add_destination(world, NULL, errp) ||
         !plug(vm_qmp(world_other(world)), errp) ||
-        !fault_migrate(run, errp) ||
+        !fault_migrate_as(run, &migration, errp) ||
         !fault_wait_phase(run, PHASE_SLOWED, errp)) {
         return FALSE;
     }
@@ -193,7 +194,7 @@ static gboolean plugged_while_migrating(FaultRun *run, GError **errp)
         return FALSE;
     }
     done = ask_to_unplug(world_qmp(world), &out);
-    return is_refused(done, out, errp) &&
+    return is_refused(done, out, errp) && fault_let_go(world, errp) &&
            world_settle(world, WORLD_DESTINATION, END_TIMEOUT_S, errp) &&
            check_count(world_qmp(world), 3, errp) &&
            unplug(world_qmp(world), errp) && world_check_guest(world, errp);

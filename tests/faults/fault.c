@@ -8,6 +8,8 @@
 
 #include "fault.h"
 
+#include "feature.h"
+
 #include <string.h>
 
 #define VERIFY_MIB 32
@@ -120,6 +122,20 @@ gboolean fault_migrate(FaultRun *run, GError **errp)
     return fault_migrate_as(run, &migration, errp);
 }
 
+static gboolean go_on(World *world, GError **errp)
+{
+    JsonObject *arguments = json_object_new();
+
+    json_object_set_string_member(arguments, "state", "pre-switchover");
+    return qmp_run(world_qmp(world), "migrate-continue", arguments, errp);
+}
+
+gboolean fault_let_go(World *world, GError **errp)
+{
+    return feature_wait_status(world, "pre-switchover", errp) &&
+           go_on(world, errp);
+}
+
 static gboolean is_slowed(JsonObject *info)
 {
     JsonNode *node = json_object_get_member(info, "convergence");
@@ -197,11 +213,8 @@ static gboolean wait_info(World *world, FaultPhase phase, GError **errp)
 
 static gboolean begin_switchover(World *world, GRand *random, GError **errp)
 {
-    JsonObject *arguments = json_object_new();
-
-    json_object_set_string_member(arguments, "state", "pre-switchover");
     wire_stall(world->wire, TRUE);
-    if (!qmp_run(world_qmp(world), "migrate-continue", arguments, errp)) {
+    if (!go_on(world, errp)) {
         return FALSE;
     }
     g_usleep(g_rand_int_range(random, 0, 50 * 1000));

@@ -83,6 +83,9 @@ MigrateSpec fault_usual_migration(FaultRun *run);
 /* The same, and it waits for migrate-continue before the switch-over */
 MigrateSpec fault_paused_migration(FaultRun *run);
 
+/* Has it go on, once it waits there */
+gboolean fault_let_go(World *world, GError **errp);
+
 /* Brings world and destination up where they are not, and sets it off */
 gboolean fault_migrate_as(FaultRun *run, const MigrateSpec *migration,
                           GError **errp);
