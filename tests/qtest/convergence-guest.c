@@ -171,6 +171,18 @@ double vm_bytes_per_s(QTestState *vm)
     return vm_bytes_per_s_over(vm, MEASURE_S);
 }
 
+void vm_assert_speed_back(QTestState *vm, double bytes_per_s)
+{
+    double now = 0;
+
+    for (int i = 0; i < VM_PATIENCE_S * 5 && now <= bytes_per_s; i++) {
+        now = vm_bytes_per_s_over(vm, 0.2);
+    }
+    g_test_message("writes %.0f MB/s, more than %.0f are asked for", now / 1e6,
+                   bytes_per_s / 1e6);
+    g_assert_cmpfloat(now, >, bytes_per_s);
+}
+
 bool vm_readers_work(QTestState *vm)
 {
     uint16_t first = qtest_readw(vm, at(READ_COUNT));

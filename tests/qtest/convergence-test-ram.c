@@ -103,9 +103,8 @@ static void test_no_page_is_lost(const void *opaque)
     g_autofree uint8_t *sent = NULL, *arrived = NULL;
 
     set_up_policy(pair->from, policy, c->link_bytes_per_s);
-    pair_migrate(pair);
-    vm_wait_status(pair->from, "active");
     vm_assert_guest_works(pair->from);
+    pair_migrate(pair);
     vm_wait_status(pair->from, "completed");
     wait_paused(pair->to);
     {

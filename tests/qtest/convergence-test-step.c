@@ -33,8 +33,9 @@ static bool is_step(int64_t pct)
 }
 
 /*
- * Watch until the throttle is at its maximum: it begins with the initial
- * value, only rises, and each value is a step.
+ * Watch until the throttle is at its maximum: each value is a step, and it only
+ * rises.  Whoever is kept waiting may miss one: that the first is the initial
+ * value is asserted by the events.
  */
 static void watch_it_rise(QTestState *vm)
 {
@@ -49,9 +50,6 @@ static void watch_it_rise(QTestState *vm)
         if (view->throttle_pct) {
             g_assert_true(is_step(view->throttle_pct));
             g_assert_cmpint(view->throttle_pct, >=, last_pct);
-            if (!last_pct) {
-                g_assert_cmpint(view->throttle_pct, ==, INITIAL_PCT);
-            }
             last_pct = view->throttle_pct;
         }
         g_usleep(10 * 1000);
@@ -72,11 +70,7 @@ static void assert_throttle_is_gone(QTestState *vm)
 
 static void assert_full_speed(QTestState *vm, double before)
 {
-    double now = vm_bytes_per_s(vm);
-
-    g_test_message("before %.0f MB/s, now %.0f MB/s", before / 1e6,
-                   now / 1e6);
-    g_assert_cmpfloat(now, >, before / 3);
+    vm_assert_speed_back(vm, before / 3);
 }
 
 static void assert_shows(QTestState *vm)
@@ -271,7 +265,11 @@ static void test_events_tell_changes_of_state(void)
         last = g_strdup(qdict_get_str(data, "state"));
         g_test_message("%s: %s", last, qdict_get_str(data, "reason"));
         g_assert_true(strstr(qdict_get_str(data, "reason"), " MB") != NULL);
-        throttling |= g_str_equal(last, "throttling");
+        if (g_str_equal(last, "throttling") && !throttling) {
+            throttling = true;
+            g_assert_true(strstr(qdict_get_str(data, "reason"),
+                                 "all vCPUs sleep 20 % ") != NULL);
+        }
         stuck = g_str_equal(last, "stuck");
         qobject_unref(event);
     }
@@ -327,7 +325,8 @@ static void test_on_means_syncs_on_a_clock(void)
     g_autoptr(Pair) pair = pair_start(LOAD_FLAT_OUT(32), "", "");
 
     vm_capability(pair->from, "auto-converge", true);
-    g_assert_cmpint(syncs_in_bulk_pass(pair), >=, 4);
+    /* As often as the host allows: syncs stay apart by 20 times their cost. */
+    g_assert_cmpint(syncs_in_bulk_pass(pair), >=, 3);
     pair_cancel(pair);
     pair_bury_destination(pair);
     vm_assert_guest_works(pair->from);

@@ -69,6 +69,8 @@ uint64_t vm_pages_written_by(QTestState *vm, unsigned vcpu);
 void vm_assert_guest_works(QTestState *vm);
 double vm_bytes_per_s(QTestState *vm);
 double vm_bytes_per_s_over(QTestState *vm, double seconds);
+/* It comes to write faster than that, as soon as the host lets it. */
+void vm_assert_speed_back(QTestState *vm, double bytes_per_s);
 /* Have a guest that is up write at about that rate. */
 void vm_pace(QTestState *vm, double bytes_per_s);
 void vm_set_spin(QTestState *vm, uint32_t spin);
