@@ -51,7 +51,7 @@ static int64_t watch_limit(QTestState *vm, int64_t timeout_ms,
 
         if (view->convergence && view->limit_ms != last_ms) {
             /* Whoever is kept waiting may miss one. */
-            while (last_ms < view->limit_ms) {
+            while (last_ms < MIN(view->limit_ms, cap_ms)) {
                 last_ms = MIN(last_ms * 2, cap_ms);
                 doublings++;
             }
