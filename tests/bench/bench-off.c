@@ -128,21 +128,14 @@ static gboolean start(Side *side, const char *load, GError **errp)
         .qemu = side->qemu, .name = side->label, .load = load,
         .mem_mib = MEM_MIB, .smp = 1, .on_line = take_line, .opaque = side,
     };
-    g_autoptr(JsonNode) cpus = NULL;
 
     side->log = worklog_new();
     side->vm = vm_start(&config, errp);
     if (!side->vm || !wait_ready(side, errp)) {
         return FALSE;
     }
-    cpus = qmp_execute(vm_qmp(side->vm), "query-cpus-fast", NULL, errp);
-    if (!cpus) {
-        return FALSE;
-    }
-    side->thread = json_object_get_int_member(
-        json_array_get_object_element(json_node_get_array(cpus), 0),
-        "thread-id");
-    return qmp_run(vm_qmp(side->vm), "stop", NULL, errp);
+    side->thread = vm_vcpu_thread(side->vm, 0, errp);
+    return side->thread > 0 && qmp_run(vm_qmp(side->vm), "stop", NULL, errp);
 }
 
 static void stop(Side *side)

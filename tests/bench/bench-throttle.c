@@ -58,17 +58,6 @@ static gboolean set_throttle(Vm *vm, int percentage, GError **errp)
     return FALSE;
 }
 
-/* The thread of the only vCPU */
-static int query_thread(Vm *vm, GError **errp)
-{
-    g_autoptr(JsonNode) reply = qmp_execute(vm_qmp(vm), "query-cpus-fast",
-                                            NULL, errp);
-
-    return reply ? json_object_get_int_member(
-        json_array_get_object_element(json_node_get_array(reply), 0),
-        "thread-id") : -1;
-}
-
 /* Time that the vCPU wanted to run, since its thread was started */
 static gboolean wanted_ns(Vm *vm, int thread, guint64 *ns, GError **errp)
 {
@@ -151,7 +140,7 @@ static gboolean measure_all(Vm *vm, GuestWork *work, int window_ms,
     gint64 start_us = g_get_monotonic_time();
     guint64 start_wait_ns = vm_cpu_wait_ns(vm);
     double wait_pct;
-    int thread = query_thread(vm, errp);
+    int thread = vm_vcpu_thread(vm, 0, errp);
 
     if (thread < 0) {
         return FALSE;

@@ -25,6 +25,12 @@ typedef struct GuestWorkVcpu {
     double work_share_pct;      /* of rate x time, that it did; may top 100 */
     double lost_s;              /* how long it would need for what it missed */
     double silence_ms;          /* longest time it did not get to run */
+    /*
+     * Of the time, what its thread did neither run nor wait for a host CPU:
+     * what a vCPU that always has something to do was made to lose, however
+     * fast the host is at the moment.  -1: not told.  Filled in by others.
+     */
+    double held_pct;
 } GuestWorkVcpu;
 
 GuestWork *guest_work_new(void);

@@ -226,6 +226,31 @@ static void check_arrival(MigratePair *pair, MigrateResult *result)
     fail(result, why);
 }
 
+/* What each vCPU has run or waited for a host CPU, in ns; 0 if not told */
+static void take_wanted(MigratePair *pair, unsigned smp, guint64 *wanted_ns)
+{
+    for (unsigned i = 0; i < smp; i++) {
+        int thread = vm_vcpu_thread(pair->source, i, NULL);
+        guint64 running_ns = 0, waiting_ns = 0;
+
+        if (thread > 0) {
+            vm_thread_ns(pair->source, thread, &running_ns, &waiting_ns);
+        }
+        wanted_ns[i] = running_ns + waiting_ns;
+    }
+}
+
+static void take_held(MigrateResult *result, const guint64 *before_ns,
+                      const guint64 *after_ns)
+{
+    for (unsigned i = 0; i < result->nr_vcpus; i++) {
+        double ms = (after_ns[i] - before_ns[i]) / 1e6;
+
+        result->vcpus[i].held_pct = after_ns[i] > before_ns[i] ?
+            MAX(100 - 100 * ms / MAX(result->total_ms, 1), 0) : -1;
+    }
+}
+
 static void take_account(MigratePair *pair, MigrateResult *result,
                          gint64 base_us, gint64 start_us)
 {
@@ -255,6 +280,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     MigratePair pair = { 0 };
     gint64 base_us, start_us;
     guint64 base_wait_ns, cpu_ns, main_thread_ns;
+    guint64 before_ns[GUEST_WORK_MAX_VCPUS], after_ns[GUEST_WORK_MAX_VCPUS];
     HostLoad base_load;
 
     result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
@@ -269,6 +295,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     base_wait_ns = vm_cpu_wait_ns(pair.source);
     base_load = host_load_now(&pair);
     migrate_sleep_ms(spec->baseline_ms ?: DEFAULT_BASELINE_MS);
+    take_wanted(&pair, spec->smp, before_ns);
     start_us = g_get_monotonic_time();
     result->host_wait_pct =
         (vm_cpu_wait_ns(pair.source) - base_wait_ns) / 10.0 /
@@ -281,6 +308,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     cpu_ns = vm_cpu_ns(pair.source);
     main_thread_ns = vm_main_thread_ns(pair.source);
     follow(&pair, spec, result, start_us);
+    take_wanted(&pair, spec->smp, after_ns);
     result->host_others_pct = host_load_others_pct(&base_load, &pair);
     result->cpu_ns = vm_cpu_ns(pair.source) - cpu_ns;
     result->main_thread_ns = vm_main_thread_ns(pair.source) - main_thread_ns;
@@ -288,6 +316,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
         check_arrival(&pair, result);
     }
     take_account(&pair, result, base_us, start_us);
+    take_held(result, before_ns, after_ns);
     migrate_pair_clear(&pair);
     return g_steal_pointer(&result);
 }

@@ -224,6 +224,9 @@ static void add_vcpus(JsonBuilder *b, const MigrateResult *result)
         add_double(b, "work_share_pct", vcpu->work_share_pct);
         add_double(b, "lost_s", vcpu->lost_s);
         add_double(b, "silence_ms", vcpu->silence_ms);
+        if (vcpu->held_pct >= 0) {
+            add_double(b, "held_pct", vcpu->held_pct);
+        }
         json_builder_end_object(b);
     }
     json_builder_end_array(b);

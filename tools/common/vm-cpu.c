@@ -54,6 +54,24 @@ gboolean vm_thread_ns(Vm *vm, int thread_id, guint64 *running_ns,
     return read_task(vm, task, running_ns, waiting_ns);
 }
 
+int vm_vcpu_thread(Vm *vm, unsigned index, GError **errp)
+{
+    g_autoptr(JsonNode) reply = qmp_execute(vm_qmp(vm), "query-cpus-fast",
+                                            NULL, errp);
+    JsonArray *vcpus = reply ? json_node_get_array(reply) : NULL;
+
+    if (!vcpus) {
+        return -1;
+    }
+    if (index >= json_array_get_length(vcpus)) {
+        g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC, "there is no vCPU %u",
+                    index);
+        return -1;
+    }
+    return json_object_get_int_member(
+        json_array_get_object_element(vcpus, index), "thread-id");
+}
+
 guint64 vm_main_thread_ns(Vm *vm)
 {
     guint64 running_ns, waiting_ns;

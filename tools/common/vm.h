@@ -78,6 +78,9 @@ guint64 vm_cpu_wait_ns(Vm *vm);
 gboolean vm_thread_ns(Vm *vm, int thread_id, guint64 *running_ns,
                       guint64 *waiting_ns);
 
+/* Thread of a vCPU, by its index in query-cpus-fast; -1 and an error if none */
+int vm_vcpu_thread(Vm *vm, unsigned index, GError **errp);
+
 /* CPU time of QEMU's main thread, which answers QMP; 0 if not told */
 guint64 vm_main_thread_ns(Vm *vm);
 

@@ -139,13 +139,14 @@ def but_ladder(summary):
 def reader_bars(summary):
     rows = []
     for w in but_ladder(summary):
-        values = {n: (max(v["reader_lost_pct"], 0),) * 3 + (False,)
+        values = {n: (max(v["reader_held_pct"], 0),) * 3 + (False,)
                   for n, v in w["variants"].items()
-                  if v["reader_lost_pct"] is not None}
+                  if v["reader_held_pct"] is not None}
         if values:
             rows.append((w["name"], values))
     return svg.bars(rows, variants_of(summary), "%",
-                    "work lost by vCPUs that do not write", reference=3) \
+                    "of the time vCPUs that do not write stand still",
+                    reference=3) \
         if rows else ""
 
 
@@ -242,7 +243,7 @@ def cell(value, bad=False):
 def big_table(summary):
     rows = ["<tr><th>workload<th>QEMU<th>done<th>total s<th>min&ndash;max"
             "<th>of F<th>down ms<th>sent MB<th>throttle<th>lost s, each vCPU"
-            "<th>timer p50 / p99 ms<th>undisturbed</tr>"]
+            "<th>still %<th>timer p50 / p99 ms<th>undisturbed</tr>"]
     for w in summary["workloads"]:
         for i, (name, v) in enumerate(w["variants"].items()):
             total, down = v["total_s"], v["downtime_ms"]
@@ -266,7 +267,8 @@ def big_table(summary):
                      bool(down) and down["max"] > v["downtime_limit_ms"]) +
                 cell(f'{v["sent_mb"]:.0f}') +
                 cell(f'{v["max_throttle_pct"]} %') +
-                cell(text.slashed(v["lost_s"])) + cell(told) +
+                cell(text.slashed(v["lost_s"])) +
+                cell(text.held(v)) + cell(told) +
                 cell(before) + "</tr>")
     return '<div class="scroll"><table>' + "".join(rows) + "</table></div>"
 

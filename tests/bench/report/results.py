@@ -9,7 +9,7 @@
 import json
 import statistics
 
-FORMAT = 2
+FORMAT = 3
 ORDER = ["stock", "step", "predictive", "dirty-limit", "auto"]
 
 # From here on others' share of the host's CPUs disturbs what is measured
@@ -100,6 +100,22 @@ def of_vcpus(runs, field):
             for i in range(count)]
 
 
+def reader_held(runs):
+    """Share of its time that the worst vCPU without writes stood still, in %.
+
+    Its thread neither ran nor waited for a host CPU, though it always has
+    something to do. Its work is no measure of this: a host's CPUs are twice
+    as fast at one moment as at another.
+    """
+    told = [r for r in runs
+            if all("held_pct" in v for v in r["guest_vcpus"])]
+    if not told:
+        return None
+    held = of_vcpus(told, "held_pct")
+    return max((held[i] for i in readers_of(told[0]) if i < len(held)),
+               default=None)
+
+
 def latencies_of(runs):
     """Medians over runs of each histogram's quantiles, in milliseconds."""
     found = {}
@@ -118,8 +134,6 @@ def summarise_variant(runs, f_s):
     done = [r for r in runs if r["outcome"] == "completed"]
     downs = [r["downtime_ms"] for r in done if r["downtime_ms"] is not None]
     limit = runs[0]["downtime_limit_ms"]
-    readers = readers_of(runs[0])
-    lost_pct = [100 - share for share in of_vcpus(runs, "work_share_pct")]
     lost_s = of_vcpus(runs, "lost_s")
     return {
         "runs": len(runs), "completed": len(done),
@@ -131,9 +145,7 @@ def summarise_variant(runs, f_s):
         "downtime_within": sum(d <= limit for d in downs),
         "sent_mb": statistics.median(r["sent_bytes"] for r in runs) / 1e6,
         "max_throttle_pct": max(r["max_throttle_pct"] for r in runs),
-        "lost_s": lost_s, "lost_pct": lost_pct,
-        "reader_lost_pct": max((lost_pct[i] for i in readers
-                                if i < len(lost_pct)), default=None),
+        "lost_s": lost_s, "reader_held_pct": reader_held(runs),
         "silence_ms": max(r["max_silence_ms"] for r in runs),
         "bad_pages": max(r["bad_pages"] for r in runs),
         "host_others_pct": max(others_pct(r) for r in runs),
@@ -196,8 +208,8 @@ def judge(workloads, variant, errors):
             if variant in w["variants"]]
     faster = speedups(workloads, variant)
     worst = slowest(workloads, variant)
-    readers = [v["reader_lost_pct"] for v in mine
-               if v["reader_lost_pct"] is not None]
+    readers = [v["reader_held_pct"] for v in mine
+               if v["reader_held_pct"] is not None]
     return {
         "speedup_median": statistics.median(f["factor"] for f in faster)
         if faster else None,
@@ -209,7 +221,7 @@ def judge(workloads, variant, errors):
         "runs": sum(v["runs"] for v in mine),
         "completed": sum(v["completed"] for v in mine),
         "within_downtime": sum(v["downtime_within"] for v in mine),
-        "reader_lost_pct_worst": max(readers) if readers else None,
+        "reader_held_pct_worst": max(readers) if readers else None,
         "prediction_p90_pct": errors,
     }
 

@@ -28,6 +28,10 @@ METHOD = [
     "once more, and the less disturbed of the two counts.",
     "Work lost: how long a vCPU would need, undisturbed, for what it did not "
     "get done during the migration. Negative where the host ran faster then.",
+    "Stood still: the share of the migration in which a vCPU's thread neither "
+    "ran nor waited for a CPU of the host, of the worst vCPU that does not "
+    "write and always has something to do. The host's CPUs are twice as fast "
+    "at one moment as at another, which this does not show, and work does.",
     "Completed is only who is seen at work at the destination: the guest's "
     "own reports must come from there.",
 ]
@@ -35,6 +39,11 @@ METHOD = [
 
 def seconds(total):
     return ("> " if total["bound"] else "") + f'{total["median"]:.1f}'
+
+
+def held(variant):
+    pct = variant["reader_held_pct"]
+    return "-" if pct is None else f"{pct:.1f}"
 
 
 def ratio(variant):
@@ -76,7 +85,8 @@ def table(summary):
     lines.append("")
     head = (f'{"workload":<16} {"qemu":<12} {"done":>5} {"total s":>8} '
             f'{"min-max":>11} {"x F":>7} {"down ms":>8} {"limit":>5} '
-            f'{"sent MB":>8} {"lost s, each vCPU":>18} {"p50 ms":>7} '
+            f'{"sent MB":>8} {"lost s, each vCPU":>18} {"still %":>7} '
+            f'{"p50 ms":>7} '
             f'{"p99 ms":>7}')
     lines.append(head)
     for w in summary["workloads"]:
@@ -91,11 +101,13 @@ def table(summary):
                 f'{w["name"]:<16} {name:<12} {done:>5} '
                 f'{seconds(total):>8} {extent:>11} {ratio(v):>7} {down:>8} '
                 f'{v["downtime_limit_ms"]:>5} {v["sent_mb"]:>8.0f} '
-                f'{slashed(v["lost_s"]):>18} {latency(v, of, "p50_ms"):>7} '
+                f'{slashed(v["lost_s"]):>18} {held(v):>7} '
+                f'{latency(v, of, "p50_ms"):>7} '
                 f'{latency(v, of, "p99_ms"):>7}')
     lines += ["", "Medians. '>': called off, or failed, before its end: a "
-              "lower bound.", "p50, p99: lateness of timers on the last vCPU "
-              "that does not write."]
+              "lower bound.", "still: share of the time in which the worst "
+              "vCPU that does not write stood still.", "p50, p99: lateness of "
+              "timers on the last vCPU that does not write."]
     lines += claims(summary)
     return "\n".join(lines) + "\n"
 
@@ -134,9 +146,10 @@ def claims(summary):
         lines.append(f'{policy}: {c["completed"]} of {c["runs"]} runs '
                      f'completed, {c["within_downtime"]} within the downtime '
                      f'limit')
-        if c["reader_lost_pct_worst"] is not None:
-            lines.append(f'{policy}: vCPUs that do not write lose at most '
-                         f'{c["reader_lost_pct_worst"]:.1f} % of their work')
+        if c["reader_held_pct_worst"] is not None:
+            lines.append(f'{policy}: vCPUs that do not write stand still for '
+                         f'at most {c["reader_held_pct_worst"]:.1f} % of the '
+                         f'time')
         for moment, f in summary["prediction"].get(policy, {}).items():
             lines.append(f'{policy}: forecast, {moment}: off by '
                          f'{f["p50_pct"]:.0f} % (p50), {f["p90_pct"]:.0f} % '
