@@ -5,9 +5,9 @@
  * as fast as it gets to; and a guest of 16 GiB most of which was never touched.
  * Slowing them must neither keep QEMU from answering nor lose its measure.
  *
- * What migrates has 16 vCPUs, or CONVERGE_SMP.  QEMU waits for one vCPU after
- * the other in each sync: for 64 that alone can take ten seconds on two cores
- * that have other work.
+ * What migrates has 16 vCPUs: QEMU waits for one vCPU after the other in each
+ * sync, and for 64 that alone can take ten seconds on two cores that have other
+ * work.  CONVERGE_SMP=N: N, whatever it is.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -18,7 +18,6 @@
 #include "convergence-vm.h"
 
 #define MANY            64
-#define LOAD_MANY       ((GuestLoad) { 32, 0, MANY })
 #define MIGRATING       16
 #define LOAD_TWO        ((GuestLoad) { VM_PAGES_OF(4), 0, 2 })
 
@@ -48,11 +47,12 @@
 #define NS_PER_MS       1000000LL
 #define ENOUGH_SYNCS    4
 
-static GuestLoad load_migrating(void)
+/* @vcpus, or CONVERGE_SMP. */
+static GuestLoad load_of(unsigned vcpus)
 {
-    const char *vcpus = g_getenv("CONVERGE_SMP");
+    const char *others = g_getenv("CONVERGE_SMP");
 
-    return (GuestLoad) { 32, 0, vcpus ? atoi(vcpus) : MIGRATING };
+    return (GuestLoad) { 32, 0, others ? atoi(others) : vcpus };
 }
 
 static void set_throttle(QTestState *vm, int pct)
@@ -132,7 +132,8 @@ static void test_answers(void)
         { "throttled 99 % and limited", 99, 1 }, { "limited", 0, 1 },
         { "off again", 0, 0 },
     };
-    QTestState *vm = vm_start(LOAD_MANY, "");
+    GuestLoad load = load_of(MANY);
+    QTestState *vm = vm_start(load, "");
     double off_ms;
 
     vm_wait_guest_up(vm);
@@ -144,7 +145,7 @@ static void test_answers(void)
         g_assert_cmpfloat(answers[i].p99_ms, <=,
                           MAX(ANSWER_P99_MS, off_ms * ANSWER_SLACK));
     }
-    vm_assert_memory_whole(vm, LOAD_MANY);
+    vm_assert_memory_whole(vm, load);
     vm_assert_guest_works(vm);
     qtest_quit(vm);
 }
@@ -157,6 +158,7 @@ static void test_answers(void)
 static void test_share_does_not_drift(void)
 {
     static const int asked_pct[] = { 30, 80, 95 };
+    GuestLoad load = load_of(MANY);
     QTestState *vm;
 
     if (!g_getenv("CONVERGE_SMP_SHARE")) {
@@ -164,7 +166,7 @@ static void test_share_does_not_drift(void)
                     "make check-long does");
         return;
     }
-    vm = vm_start(LOAD_MANY, "");
+    vm = vm_start(load, "");
     vm_wait_guest_up(vm);
     if (answer_p99_ms(vm) > BUSY_P99_MS) {
         g_test_skip("the host is busy with other work");
@@ -175,7 +177,7 @@ static void test_share_does_not_drift(void)
         set_throttle(vm, asked_pct[i]);
         g_usleep(G_USEC_PER_SEC);
         for (int window = 0; window < 3; window++) {
-            double got_pct = vm_slept_pct(vm, MANY, 1);
+            double got_pct = vm_slept_pct(vm, load.vcpus, 1);
 
             g_test_message("asked for %d %%, got %.2f %%", asked_pct[i],
                            got_pct);
@@ -189,7 +191,7 @@ static void test_share_does_not_drift(void)
 
 static void test_many_migrate(const void *policy)
 {
-    GuestLoad load = load_migrating();
+    GuestLoad load = load_of(MIGRATING);
     g_autoptr(Pair) pair = pair_start(load, "", "");
 
     set_policy(pair->from, policy);
@@ -252,7 +254,7 @@ static void test_costly_syncs_come_less_often(void)
     g_autofree char *log = g_strdup_printf("%s/trace", vm_dir());
     g_autofree char *args = g_strdup_printf(
         "-trace convergence_decision -D %s", log);
-    g_autoptr(Pair) pair = pair_start(load_migrating(), args, "");
+    g_autoptr(Pair) pair = pair_start(load_of(MIGRATING), args, "");
     Syncs syncs = { 0 };
 
     set_policy(pair->from, "predictive");

@@ -11,7 +11,9 @@
 # of places and with the number of reports,
 #
 #     ours<TAB>...      one of the places is in a file of ours
-#     unknown<TAB>...   neither is a function of UPSTREAM
+#     unknown<TAB>...   neither is a function of UPSTREAM, nor did both sides
+#                       hold one lock: then it is the sanitizer that has lost
+#                       their order, in a coroutine, whose stack it does not know
 #     count<TAB>...     how many there were of each, in the end
 
 BEGIN {
@@ -47,6 +49,7 @@ n_file == 2 {
     n_stacks = 0
     wants_frame = 0
     place[1] = place[2] = ""
+    locks[1] = locks[2] = ""
     next
 }
 
@@ -54,6 +57,10 @@ n_file == 2 {
 inside && /^  [A-Z].*:$/ {
     n_stacks++
     wants_frame = n_stacks <= 2
+    if (wants_frame && match($0, /\(mutexes: .*\)/)) {
+        locks[n_stacks] = substr($0, RSTART + 10, RLENGTH - 11) ","
+        gsub(/write|read/, "", locks[n_stacks])
+    }
     next
 }
 
@@ -80,18 +87,32 @@ inside && /^==================$/ {
     }
 }
 
+function have_one_lock(    held, i, n)
+{
+    n = split(locks[1], held, / *, */)
+    for (i = 1; i <= n; i++) {
+        sub(/^ */, "", held[i])
+        if (held[i] != "" && index(locks[2], " " held[i] ",")) {
+            return 1
+        }
+    }
+    return 0
+}
+
 function judge(    verdict, text)
 {
     if (file_at[1] in ours || file_at[2] in ours) {
         verdict = "ours"
     } else if (function_at[1] in upstream || function_at[2] in upstream) {
         verdict = "upstream"
+    } else if (have_one_lock()) {
+        verdict = "locked"
     } else {
         verdict = "unknown"
     }
     n[verdict]++
     text = verdict "\t" kind ": " place[1] " / " place[2]
-    if (verdict != "upstream") {
+    if (verdict != "upstream" && verdict != "locked") {
         seen[text]++
     }
     file_at[1] = file_at[2] = function_at[1] = function_at[2] = ""
@@ -105,6 +126,7 @@ END {
     for (text in seen) {
         print text " (" seen[text] ")"
     }
-    printf "count\t%d in our files, %d unknown, %d known of upstream\n",
-        n["ours"], n["unknown"], n["upstream"]
+    printf "count\t%d in our files, %d unknown, %d known of upstream, %d with " \
+        "one lock on both sides\n",
+        n["ours"], n["unknown"], n["upstream"], n["locked"]
 }
