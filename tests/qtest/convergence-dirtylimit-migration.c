@@ -177,6 +177,11 @@ static void test_readers_are_not_slowed(void)
     QTestState *vm = vm_start_on("tcg", LIMIT_RAM_MB, LIMIT_LOAD, "-smp 4");
     unsigned looks = 0, slowed[4] = { 0 };
 
+    if (vm_has_one_thread(vm)) {
+        g_test_skip("one thread runs all vCPUs here, and sleeps for all");
+        qtest_quit(vm);
+        return;
+    }
     vm_wait_guest_up(vm);
     g_assert_true(vm_readers_work(vm));
     allow_migrations(vm);

@@ -103,10 +103,13 @@ static void test_hmp(void)
 static void test_hotplugged_vcpu_inherits(void)
 {
     QTestState *vm = vm_start_writer();
+    g_autofree char *type = g_strdup_printf("qemu%s-%s-cpu",
+        g_str_equal(qtest_get_arch(), "i386") ? "32" : "64",
+        qtest_get_arch());
 
     vm_set_limit(vm, 40);
     g_assert_cmpint(vm_limit_shown(vm, 2, "limit-rate"), ==, 0);
-    qtest_qmp_device_add(vm, "qemu64-x86_64-cpu", "plugged",
+    qtest_qmp_device_add(vm, type, "plugged",
                          "{'socket-id': 2, 'core-id': 0, 'thread-id': 0}");
     /* At the latest with the next period. */
     for (int i = 0; i < 100 && !vm_limit_shown(vm, 2, "limit-rate"); i++) {

@@ -22,7 +22,7 @@ double vm_mb_per_s(QTestState *vm, double seconds)
     return vm_bytes_per_s_over(vm, seconds) / MB;
 }
 
-double vm_limit_used(QTestState *vm)
+bool vm_has_one_thread(QTestState *vm)
 {
     QDict *rsp = qtest_qmp(vm, "{'execute': 'query-cpus-fast'}");
     const QListEntry *entry;
@@ -36,7 +36,12 @@ double vm_limit_used(QTestState *vm)
         thread = qdict_get_int(cpu, "thread-id");
     }
     qobject_unref(rsp);
-    return shared ? 0.15 : 0.5;
+    return shared;
+}
+
+double vm_limit_used(QTestState *vm)
+{
+    return vm_has_one_thread(vm) ? 0.15 : 0.5;
 }
 
 void vm_set_limit(QTestState *vm, uint64_t limit_mb)

@@ -32,6 +32,8 @@ int64_t vm_limit_shown(QTestState *vm, int vcpu, const char *what);
  * Returns: how far it is made use of.
  */
 double vm_mb_per_s_limited(QTestState *vm, uint64_t limit_mb);
+/* Of several vCPUs: one thread runs them in turns, and sleeps for all. */
+bool vm_has_one_thread(QTestState *vm);
 /*
  * Returns: the part of its limit that a guest which writes flat out dirties at
  * least.  Where one thread runs all vCPUs, it waits for its turn besides.
