@@ -44,8 +44,9 @@ void convergence_end(void);
 /**
  * convergence_switchover: from here on the guest must not be slowed
  *
- * Called once the guest is stopped for the switch-over or for postcopy, and when
- * the migration is cancelled.  Any thread, BQL held or not; does nothing outside a migration.
+ * Called once the guest is stopped for the switch-over or for postcopy, and
+ * when the migration is cancelled.  Any thread, BQL held or not; does nothing
+ * outside a migration.
  */
 void convergence_switchover(void);
 

@@ -61,15 +61,12 @@ static gboolean set_throttle(Vm *vm, int percentage, GError **errp)
 /* Time that the vCPU wanted to run, since its thread was started */
 static gboolean wanted_ns(Vm *vm, int thread, guint64 *ns, GError **errp)
 {
-    guint64 running_ns, waiting_ns;
-
-    if (!vm_thread_ns(vm, thread, &running_ns, &waiting_ns)) {
+    *ns = vm_thread_wanted_ns(vm, thread);
+    if (!*ns) {
         g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
                     "this kernel keeps no schedstat of thread %d", thread);
-        return FALSE;
     }
-    *ns = running_ns + waiting_ns;
-    return TRUE;
+    return *ns > 0;
 }
 
 /* What QEMU's account of the first vCPU says since the throttle was set */

@@ -226,17 +226,12 @@ static void check_arrival(MigratePair *pair, MigrateResult *result)
     fail(result, why);
 }
 
-/* What each vCPU has run or waited for a host CPU, in ns; 0 if not told */
-static void take_wanted(MigratePair *pair, unsigned smp, guint64 *wanted_ns)
+/* What each vCPU wanted to run so far, in ns; 0 if not told */
+static void take_wanted(MigratePair *pair, const int *threads, unsigned smp,
+                        guint64 *wanted_ns)
 {
     for (unsigned i = 0; i < smp; i++) {
-        int thread = vm_vcpu_thread(pair->source, i, NULL);
-        guint64 running_ns = 0, waiting_ns = 0;
-
-        if (thread > 0) {
-            vm_thread_ns(pair->source, thread, &running_ns, &waiting_ns);
-        }
-        wanted_ns[i] = running_ns + waiting_ns;
+        wanted_ns[i] = vm_thread_wanted_ns(pair->source, threads[i]);
     }
 }
 
@@ -281,6 +276,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     gint64 base_us, start_us;
     guint64 base_wait_ns, cpu_ns, main_thread_ns;
     guint64 before_ns[GUEST_WORK_MAX_VCPUS], after_ns[GUEST_WORK_MAX_VCPUS];
+    int threads[GUEST_WORK_MAX_VCPUS];
     HostLoad base_load;
 
     result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
@@ -290,12 +286,15 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
         migrate_pair_clear(&pair);
         return NULL;
     }
+    for (unsigned i = 0; i < spec->smp; i++) {
+        threads[i] = vm_vcpu_thread(pair.source, i, NULL);
+    }
     migrate_sleep_ms(migrate_settle_ms(spec));
     base_us = g_get_monotonic_time();
     base_wait_ns = vm_cpu_wait_ns(pair.source);
     base_load = host_load_now(&pair);
     migrate_sleep_ms(spec->baseline_ms ?: DEFAULT_BASELINE_MS);
-    take_wanted(&pair, spec->smp, before_ns);
+    take_wanted(&pair, threads, spec->smp, before_ns);
     start_us = g_get_monotonic_time();
     result->host_wait_pct =
         (vm_cpu_wait_ns(pair.source) - base_wait_ns) / 10.0 /
@@ -308,7 +307,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     cpu_ns = vm_cpu_ns(pair.source);
     main_thread_ns = vm_main_thread_ns(pair.source);
     follow(&pair, spec, result, start_us);
-    take_wanted(&pair, spec->smp, after_ns);
+    take_wanted(&pair, threads, spec->smp, after_ns);
     result->host_others_pct = host_load_others_pct(&base_load, &pair);
     result->cpu_ns = vm_cpu_ns(pair.source) - cpu_ns;
     result->main_thread_ns = vm_main_thread_ns(pair.source) - main_thread_ns;

@@ -25,9 +25,17 @@ tidy_up()
 }
 trap tidy_up EXIT
 
-for program in "$ctl" "$host/fake-qmp"; do
-    [ -x "$program" ] || { printf 'not ok 1 - no %s\n1..1\n' "$program"; exit 1; }
-done
+# must_have -x|-r FILE...: what the suite has built; without it the test failed.
+must_have()
+{
+    flag=$1
+    shift
+    for file; do
+        [ "$flag" "$file" ] ||
+            { printf 'not ok 1 - no %s\n1..1\n' "$file"; exit 1; }
+    done
+}
+must_have -x "$ctl" "$host/fake-qmp"
 
 # fake_qmp SOCKET: serves what $work/script says; its log is SOCKET.log.
 fake_qmp()

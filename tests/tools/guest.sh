@@ -11,9 +11,7 @@ ours=$build/qemu/qemu-system-x86_64
 stock=/usr/bin/qemu-system-x86_64
 load=write:24:20
 
-for file in "$build/guest/vmlinuz" "$build/guest/initramfs.gz"; do
-    [ -r "$file" ] || { printf 'not ok 1 - no %s\n1..1\n' "$file"; exit 1; }
-done
+must_have -r "$build/guest/vmlinuz" "$build/guest/initramfs.gz"
 
 # start_side NAME QEMU [OPTION...]: its process is $NAME from then on.
 start_side()

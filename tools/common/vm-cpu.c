@@ -54,6 +54,14 @@ gboolean vm_thread_ns(Vm *vm, int thread_id, guint64 *running_ns,
     return read_task(vm, task, running_ns, waiting_ns);
 }
 
+guint64 vm_thread_wanted_ns(Vm *vm, int thread_id)
+{
+    guint64 running_ns, waiting_ns;
+
+    return vm_thread_ns(vm, thread_id, &running_ns, &waiting_ns) ?
+           running_ns + waiting_ns : 0;
+}
+
 int vm_vcpu_thread(Vm *vm, unsigned index, GError **errp)
 {
     g_autoptr(JsonNode) reply = qmp_execute(vm_qmp(vm), "query-cpus-fast",

@@ -78,6 +78,12 @@ guint64 vm_cpu_wait_ns(Vm *vm);
 gboolean vm_thread_ns(Vm *vm, int thread_id, guint64 *running_ns,
                       guint64 *waiting_ns);
 
+/*
+ * The sum of both: how long it wanted to run.  0 where the kernel does not
+ * tell.
+ */
+guint64 vm_thread_wanted_ns(Vm *vm, int thread_id);
+
 /* Thread of a vCPU, by its index in query-cpus-fast; -1 and an error if none */
 int vm_vcpu_thread(Vm *vm, unsigned index, GError **errp);
 

@@ -139,7 +139,7 @@ def but_ladder(summary):
 def reader_bars(summary):
     rows = []
     for w in but_ladder(summary):
-        values = {n: (max(v["reader_held_pct"], 0),) * 3 + (False,)
+        values = {n: (v["reader_held_pct"],) * 3 + (False,)
                   for n, v in w["variants"].items()
                   if v["reader_held_pct"] is not None}
         if values:
