@@ -108,16 +108,16 @@ void dirty_bucket_relimit(DirtyBucket *bucket, uint64_t old_bytes_per_s,
     int64_t debt_ns;
 
     do {
-        debt_ns = MAX(old_ns - now_ns, 0);
+        debt_ns = old_ns - now_ns;
         if (!old_bytes_per_s || !new_bytes_per_s) {
             debt_ns = 0;
-        } else if (new_bytes_per_s > old_bytes_per_s) {
+        } else if (debt_ns > 0 && new_bytes_per_s > old_bytes_per_s) {
             debt_ns = (double)debt_ns * old_bytes_per_s / new_bytes_per_s;
         }
     } while (!replace(bucket, &old_ns, now_ns + debt_ns));
 
     store(&bucket->overslept_ns, 0);
-    if (!debt_ns) {
+    if (debt_ns <= 0) {
         store(&bucket->paying, false);
     }
 }

@@ -37,8 +37,8 @@
 
 /* A vCPU cannot dirty more than some 200 kB in so long. */
 #define LOOK_MIN_NS         (100 * SCALE_US)
-/* The burst that a vCPU may save up. */
-#define LOOK_MAX_NS         DIRTYLIMIT_BURST_NS
+/* So long a vCPU that wrote little may write flat out before it is seen. */
+#define LOOK_MAX_NS         (10 * SCALE_MS)
 
 /* A limit of this vCPU's own: none, whatever is set for all. */
 #define OWN_LIMIT_NONE      UINT64_MAX

@@ -30,16 +30,18 @@
 #ifndef SYSEMU_DIRTYLIMIT_BUCKET_H
 #define SYSEMU_DIRTYLIMIT_BUCKET_H
 
-/* What a vCPU may save up while it writes less than its limit. */
-#define DIRTYLIMIT_BURST_NS             (10 * 1000 * 1000LL)
 /*
- * At limits so low that a burst is less than this: this.  Even a vCPU that only
- * computes writes to pages of its kernel's, 30 to 65 were seen in 0.3 s, and to
- * all of them within a few ms of their dirty bits being cleared.
+ * What a vCPU may save up while it writes less than its limit.  Even one that
+ * only computes writes to pages of its kernel's, and to all of them within a
+ * few ms of their dirty bits being cleared: 30 to 200 were seen a sync, ten of
+ * which make a rate that no limit is about.  One that writes without end saves
+ * nothing, so the limit that holds in the long run is the same.
  */
-#define DIRTYLIMIT_BURST_MIN_BYTES      (64 * 4096)
+#define DIRTYLIMIT_BURST_NS             (50 * 1000 * 1000LL)
+/* At limits so low that a burst is less than this: this. */
+#define DIRTYLIMIT_BURST_MIN_BYTES      (256 * 4096)
 /* A sleep ends when so much is saved up: not one sleep a page. */
-#define DIRTYLIMIT_RESTED_NS            (DIRTYLIMIT_BURST_NS / 4)
+#define DIRTYLIMIT_RESTED_NS            (2500 * 1000LL)
 /* The most of a late wake-up that stays a vCPU's own. */
 #define DIRTYLIMIT_OVERSLEPT_MAX_NS     (100 * 1000 * 1000LL)
 /*
@@ -84,11 +86,13 @@ int64_t dirty_bucket_owed_ns(DirtyBucket *bucket, uint64_t limit_bytes_per_s,
                              int64_t now_ns);
 
 /**
- * dirty_bucket_relimit: carry what is owed over to another limit
+ * dirty_bucket_relimit: carry what is owed, or saved up, over to another limit
  *
  * A higher limit shortens a debt in proportion.  A lower one does not stretch
- * it: those pages were dirtied within the rules of their time.  From no limit,
- * or to none, nothing is owed.
+ * it: those pages were dirtied within the rules of their time.  What was saved
+ * up stays, as time: a migration sets its limits anew after each sync, just
+ * when all of a vCPU's pages are clean and it needs that.  From no limit, or to
+ * none, nothing is owed and nothing saved.
  */
 void dirty_bucket_relimit(DirtyBucket *bucket, uint64_t old_bytes_per_s,
                           uint64_t new_bytes_per_s, int64_t now_ns);

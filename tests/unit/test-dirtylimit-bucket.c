@@ -66,16 +66,16 @@ static void test_cost_never_overflows(void)
 }
 
 /* A burst is free, the page after it is not. */
-static void test_burst_of_10_ms_is_free(void)
+static void test_burst_of_50_ms_is_free(void)
 {
     static const struct {
         uint64_t limit_bytes_per_s;
         unsigned free_pages;
     } rows[] = {
-        { 100 * MB, 255 },      /* 10 ms worth is 256; a page rounds up */
-        { 50 * MB, 128 },
-        { 5 * MB, 64 },         /* 10 ms worth is 12 pages: the least is 64 */
-        { 8192, 64 },
+        { 100 * MB, 1279 },     /* 50 ms worth is 1280; a page rounds up */
+        { 50 * MB, 640 },
+        { 5 * MB, 256 },        /* 50 ms worth is 64 pages: the least is 256 */
+        { 32768, 256 },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -123,7 +123,8 @@ static void test_vcpu_within_its_limit_never_owes(void)
 static uint64_t dirty_for_10_s(uint64_t limit_bytes_per_s, uint64_t chunk_bytes,
                                int late_ms)
 {
-    DirtyBucket bucket = {};
+    /* As after no limit: nothing saved up. */
+    DirtyBucket bucket = { FIRST_NS, 0, false };
     int64_t now_ns = FIRST_NS;
     uint64_t bytes = 0;
 
@@ -148,7 +149,7 @@ static void test_limit_holds_for_a_flat_out_writer(void)
         int late_ms;
         double within;
     } rows[] = {
-        { 1 * MB, PAGE, 5, 0.03 },      /* the first burst is 2.5 % */
+        { 1 * MB, PAGE, 5, 0.01 },
         { 5 * MB, PAGE, 5, 0.01 },
         { 5 * MB, PAGE, 100, 0.02 },
         { 20 * MB, PAGE, 1, 0.01 },
@@ -252,6 +253,29 @@ static void test_new_limit(void)
     }
 }
 
+/* Limits change after each sync, and saved up is what serves just then. */
+static void test_saved_up_outlives_a_new_limit(void)
+{
+    static const struct {
+        uint64_t old, new;
+        int64_t saved_ns;
+    } rows[] = {
+        { 20 * MB, 20 * MB, 20 * MS },
+        { 20 * MB, 50 * MB, 20 * MS },
+        { 50 * MB, 20 * MB, 20 * MS },
+        { 0, 20 * MB, 0 },
+        { 20 * MB, 0, 0 },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        DirtyBucket bucket = { FIRST_NS - 20 * MS, 0, false };
+
+        dirty_bucket_relimit(&bucket, rows[i].old, rows[i].new, FIRST_NS);
+        g_assert_cmpint(FIRST_NS - bucket.paid_until_ns, ==, rows[i].saved_ns);
+        g_assert_false(bucket.paying);
+    }
+}
+
 static void test_no_limit_no_debt(void)
 {
     DirtyBucket bucket = { FIRST_NS + SECOND, 0, true };
@@ -301,7 +325,7 @@ int main(int argc, char **argv)
     g_test_add_func("/dirtylimit/bucket/cost", test_cost_is_bytes_over_limit);
     g_test_add_func("/dirtylimit/bucket/cost-overflow",
                     test_cost_never_overflows);
-    g_test_add_func("/dirtylimit/bucket/burst", test_burst_of_10_ms_is_free);
+    g_test_add_func("/dirtylimit/bucket/burst", test_burst_of_50_ms_is_free);
     g_test_add_func("/dirtylimit/bucket/idle",
                     test_idle_vcpu_saves_no_more_than_a_burst);
     g_test_add_func("/dirtylimit/bucket/within-limit",
@@ -315,6 +339,8 @@ int main(int argc, char **argv)
     g_test_add_func("/dirtylimit/bucket/oversleep",
                     test_oversleep_is_used_once);
     g_test_add_func("/dirtylimit/bucket/new-limit", test_new_limit);
+    g_test_add_func("/dirtylimit/bucket/saved-up",
+                    test_saved_up_outlives_a_new_limit);
     g_test_add_func("/dirtylimit/bucket/no-limit", test_no_limit_no_debt);
     g_test_add_func("/dirtylimit/bucket/clock-at-zero", test_clock_at_zero);
     g_test_add_func("/dirtylimit/bucket/threads", test_threads_lose_no_charge);
