@@ -166,8 +166,27 @@ def readme_row(workload, name, first):
     of_f = f'> {v["of_f"]:.1f}' if cut else f'{v["of_f"]:.2f}'
     down = f'{v["downtime_ms"]["median"]:.0f} ms' if v["downtime_ms"] else "-"
     lost = " / ".join(f"{s:.1f} s" for s in v["lost_s"])
+    still = "-" if v["reader_held_pct"] is None else f"{held(v)} %"
     return (f'| {guest} | {who} | {cut}{v["total_s"]["median"]:.1f} s | '
-            f'{of_f} | {lost} | {down} |')
+            f'{of_f} | {lost} | {still} | {down} |')
+
+
+def readme_claims(summary):
+    """What the whole of the benchmark comes to, a sentence for each policy."""
+    total = len(summary["workloads"])
+    lines = []
+    for policy in README_VARIANTS:
+        c = summary["claims"].get(policy)
+        if not c or not c["speedup_median"] or not c["worst_ratio"]:
+            continue
+        mark = "at least " if c["speedup_is_bound"] else ""
+        lines.append(f'* `{policy}`: {mark}{c["speedup_median"]:.1f} times '
+                     f'faster in the median of the {c["speedup_of"]} '
+                     f'workloads, of {total}, where stock takes more than '
+                     f'2 F; {c["worst_ratio"]:.2f} of stock\'s time in the '
+                     f'worst; {c["completed"]} of {c["runs"]} runs completed, '
+                     f'{c["within_downtime"]} within the downtime limit.')
+    return [""] + lines if lines else []
 
 
 def readme_rows(summary):
@@ -180,12 +199,14 @@ def readme_rows(summary):
              f"{summary['hosts'][0]['cpu']} with "
              f"{summary['hosts'][0]['cpus']} CPUs:", "",
              "| guest | QEMU | total | of F | work lost, writer / reader | "
-             "downtime |", "|---|---|---|---|---|---|"]
+             "reader stood still | downtime |",
+             "|---|---|---|---|---|---|---|"]
     for name in HEADLINE:
         workload = by_name[name]
         shown = [v for v in README_VARIANTS if v in workload["variants"]]
         for i, variant in enumerate(shown):
             lines.append(readme_row(workload, variant, i == 0))
+    lines += readme_claims(summary)
     lines.append(END)
     return "\n".join(lines)
 
