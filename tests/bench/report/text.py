@@ -30,8 +30,10 @@ METHOD = [
     "get done during the migration. Negative where the host ran faster then.",
     "Stood still: the share of the migration in which a vCPU's thread neither "
     "ran nor waited for a CPU of the host, of the worst vCPU that does not "
-    "write and always has something to do. The host's CPUs are twice as fast "
-    "at one moment as at another, which this does not show, and work does.",
+    "write and always has something to do. A migration that slows down nobody "
+    "shows up to 2 %: waits for QEMU's lock, and what the host itself takes. "
+    "The host's CPUs are twice as fast at one moment as at another, which this "
+    "does not show, and work does.",
     "Completed is only who is seen at work at the destination: the guest's "
     "own reports must come from there.",
 ]
