@@ -76,6 +76,7 @@ static void test_burst_of_50_ms_is_free(void)
         { 50 * MB, 640 },
         { 5 * MB, 256 },        /* 50 ms worth is 64 pages: the least is 256 */
         { 32768, 256 },
+        { 8192, 120 },          /* as much as a debt may be: 60 s worth */
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {

@@ -31,7 +31,7 @@ METHOD = [
     "Stood still: the share of the migration in which a vCPU's thread neither "
     "ran nor waited for a CPU of the host, of the worst vCPU that does not "
     "write and always has something to do. A migration that slows down nobody "
-    "shows up to 2 %: waits for QEMU's lock, and what the host itself takes. "
+    "shows some 2 %: waits for QEMU's lock, and what the host itself takes. "
     "The host's CPUs are twice as fast at one moment as at another, which this "
     "does not show, and work does.",
     "Completed is only who is seen at work at the destination: the guest's "
@@ -125,6 +125,22 @@ def downtimes(summary):
     return lines
 
 
+def policy_claims(c):
+    """What a policy comes to over all workloads, a phrase each."""
+    said = []
+    if c["speedup_median"]:
+        mark = "at least " if c["speedup_is_bound"] else ""
+        said.append(f'{mark}{c["speedup_median"]:.1f} times faster in the '
+                    f'median of the {c["speedup_of"]} workloads where stock '
+                    f'takes more than 2 F')
+    if c["worst_ratio"]:
+        said.append(f'{c["worst_ratio"]:.2f} of stock\'s time in its worst '
+                    f'workload, {c["worst_workload"]}')
+    said.append(f'{c["completed"]} of {c["runs"]} runs completed, '
+                f'{c["within_downtime"]} within the downtime limit')
+    return said
+
+
 def claims(summary):
     lines = [""] + downtimes(summary)
     if summary["busy_runs"]:
@@ -136,18 +152,7 @@ def claims(summary):
                      f'and the guest was dead at its destination; such a run '
                      f'has the time that QEMU told, and is not "done"')
     for policy, c in summary["claims"].items():
-        if c["speedup_median"]:
-            mark = "at least " if c["speedup_is_bound"] else ""
-            lines.append(
-                f'{policy}: {mark}{c["speedup_median"]:.1f} times faster in '
-                f'the median of the {c["speedup_of"]} workloads where stock '
-                f'takes more than 2 F')
-        if c["worst_ratio"]:
-            lines.append(f'{policy}: {c["worst_ratio"]:.2f} of stock\'s time '
-                         f'in its worst workload, {c["worst_workload"]}')
-        lines.append(f'{policy}: {c["completed"]} of {c["runs"]} runs '
-                     f'completed, {c["within_downtime"]} within the downtime '
-                     f'limit')
+        lines += [f"{policy}: {said}" for said in policy_claims(c)]
         if c["reader_held_pct_worst"] is not None:
             lines.append(f'{policy}: vCPUs that do not write stand still for '
                          f'at most {c["reader_held_pct_worst"]:.1f} % of the '
@@ -174,21 +179,13 @@ def readme_row(workload, name, first):
 
 
 def readme_claims(summary):
-    """What the whole of the benchmark comes to, a sentence for each policy."""
-    total = len(summary["workloads"])
-    lines = []
+    """What the whole of the benchmark comes to, a line for each policy."""
+    lines = [f'Of all {len(summary["workloads"])} workloads:', ""]
     for policy in README_VARIANTS:
-        c = summary["claims"].get(policy)
-        if not c or not c["speedup_median"] or not c["worst_ratio"]:
-            continue
-        mark = "at least " if c["speedup_is_bound"] else ""
-        lines.append(f'* `{policy}`: {mark}{c["speedup_median"]:.1f} times '
-                     f'faster in the median of the {c["speedup_of"]} '
-                     f'workloads, of {total}, where stock takes more than '
-                     f'2 F; {c["worst_ratio"]:.2f} of stock\'s time in the '
-                     f'worst; {c["completed"]} of {c["runs"]} runs completed, '
-                     f'{c["within_downtime"]} within the downtime limit.')
-    return [""] + lines if lines else []
+        if policy in summary["claims"]:
+            said = "; ".join(policy_claims(summary["claims"][policy]))
+            lines.append(f"* `{policy}`: {said}.")
+    return [""] + lines
 
 
 def readme_rows(summary):
