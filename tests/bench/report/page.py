@@ -283,7 +283,7 @@ def html(summary):
         "<h1>Live migration: stock QEMU and ours, side by side</h1>",
         "".join(f'<p class="host">{escape(h)}</p>'
                 for h in text.host_lines(summary)),
-        f'<p class="host">{escape(summary["first_date"] or "")}; source, '
+        f'<p class="host">{escape(text.when(summary))}; source, '
         'destination and guest share the host. Variants took turns run by '
         'run, the first one another each time.</p>', cards(summary),
         section("Total time, as a multiple of F",

@@ -16,9 +16,10 @@
 #              2 points until the end; in control engineering, the settling time
 #   half       at half of the time from "settled" to the end
 #
-# "settled" counts with half a second or more to go, as in the simulator: of a
-# guest that is slowed in the last look before the end, the forecast is right to
-# some milliseconds, and its error in percent says nothing.
+# "settled" counts with half a second or more to go, as in the simulator, and
+# "half" only where "settled" does: of a guest that is slowed in the last look
+# before the end, the forecast is right to some milliseconds, and its error in
+# percent says nothing.
 #
 # Also kept: the error as a part of the whole migration's time.
 
@@ -84,7 +85,7 @@ def errors_of(run):
                "half": halfway(timeline, end_ms)}
     start = moments["settled"]
     if start and end_ms - start["at_ms"] < SETTLED_LEAST_MS:
-        del moments["settled"]
+        del moments["settled"], moments["half"]
     return {name: error_of(sample, end_ms)
             for name, sample in moments.items() if sample}
 

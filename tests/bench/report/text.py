@@ -19,7 +19,7 @@ METHOD = [
     "numbers start from fixed seeds.",
     "F is measured per workload with stock QEMU: the time of the first pass "
     "over memory, and what is dirty then over the bandwidth. A migration is "
-    "called off after a multiple of F.",
+    "called off after so many times F as the table's '>' tell.",
     "Where the host has two CPUs or more, vCPUs that only compute have its "
     "last CPU for themselves, for all variants alike; everything else shares "
     "the others. So what such a vCPU loses, it loses to the throttle and not "
@@ -82,8 +82,17 @@ def host_lines(summary):
     return told
 
 
+def when(summary):
+    """A date, or two: a benchmark may be made in parts."""
+    parts = len(summary["hosts"])
+    if parts > 1:
+        return (f'{summary["first_date"]} to {summary["last_date"]}, '
+                f'in {parts} parts')
+    return summary["first_date"] or "no date"
+
+
 def table(summary):
-    lines = host_lines(summary)
+    lines = host_lines(summary) + [when(summary)]
     lines.append("")
     head = (f'{"workload":<16} {"qemu":<12} {"done":>5} {"total s":>8} '
             f'{"min-max":>11} {"x F":>7} {"down ms":>8} {"limit":>5} '
@@ -138,6 +147,9 @@ def policy_claims(c):
                     f'workload, {c["worst_workload"]}')
     said.append(f'{c["completed"]} of {c["runs"]} runs completed, '
                 f'{c["within_downtime"]} within the downtime limit')
+    if c["reader_held_pct_worst"] is not None:
+        said.append(f'vCPUs that do not write stood still for at most '
+                    f'{c["reader_held_pct_worst"]:.1f} % of the time')
     return said
 
 
@@ -153,10 +165,6 @@ def claims(summary):
                      f'has the time that QEMU told, and is not "done"')
     for policy, c in summary["claims"].items():
         lines += [f"{policy}: {said}" for said in policy_claims(c)]
-        if c["reader_held_pct_worst"] is not None:
-            lines.append(f'{policy}: vCPUs that do not write stand still for '
-                         f'at most {c["reader_held_pct_worst"]:.1f} % of the '
-                         f'time')
         for moment, f in summary["prediction"].get(policy, {}).items():
             lines.append(f'{policy}: forecast, {moment}: off by '
                          f'{f["p50_pct"]:.0f} % (p50), {f["p90_pct"]:.0f} % '
@@ -194,7 +202,7 @@ def readme_rows(summary):
     runs = max(v["runs"] for w in by_name.values()
                for v in w["variants"].values())
     lines = [BEGIN,
-             f"Medians of {runs} runs each, {summary['first_date']}, on "
+             f"Medians of {runs} runs each, {when(summary)}, on "
              f"{summary['hosts'][0]['cpu']} with "
              f"{summary['hosts'][0]['cpus']} CPUs:", "",
              "| guest | QEMU | total | of F | work lost, writer / reader | "
