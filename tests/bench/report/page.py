@@ -69,6 +69,12 @@ def cards(summary):
         told.append(card(f'{c["within_downtime"]} of {c["runs"]}',
                          f'<i>{policy}</i>: completed, with a downtime '
                          f'within the limit'))
+    for policy, c in summary["claims"].items():
+        if c["reader_held_pct_worst"] is not None:
+            told.append(card(
+                f'&le; {c["reader_held_pct_worst"]:.1f} %',
+                f'of the time is what vCPUs that do not write stood still '
+                f'with <i>{policy}</i>, in its worst workload'))
     if summary["stock_lost_guests"]:
         told.append(card(f'{summary["stock_lost_guests"]} of '
                          f'{summary["stock_runs"]}',
@@ -295,10 +301,11 @@ def html(summary):
         section("Dirty rate from half to 20 times the link",
                 paragraph("Hollow: called off. Dashed: F."),
                 ladder(summary)),
-        section("Work that vCPUs lose that do not write",
-                paragraph("In percent of what they do undisturbed in the same "
-                          "time; dashed: 3 %. The ladder's are in the "
-                          "table below."), reader_bars(summary)),
+        section("How long vCPUs stand still that do not write",
+                paragraph("Share of the migration in which the worst of them "
+                          "neither ran nor waited for a CPU of the host; "
+                          "dashed: 3 %. The ladder's are in the table below."),
+                reader_bars(summary)),
         section("Downtime against its limit",
                 paragraph("Medians, least and most; red: the limit."),
                 downtimes(summary),
