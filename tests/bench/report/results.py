@@ -255,8 +255,6 @@ def summarise(paths):
                       key=order_of)
     return {
         "format": FORMAT, "hosts": hosts,
-        "first_date": hosts[0]["date"] if hosts else None,
-        "last_date": hosts[-1]["date"] if hosts else None,
         "stock_lost_guests": sum(is_lost(r) for r in runs
                                  if variant_of(r) == "stock"),
         "runs": len(runs),

@@ -84,11 +84,10 @@ def host_lines(summary):
 
 def when(summary):
     """A date, or two: a benchmark may be made in parts."""
-    parts = len(summary["hosts"])
-    if parts > 1:
-        return (f'{summary["first_date"]} to {summary["last_date"]}, '
-                f'in {parts} parts')
-    return summary["first_date"] or "no date"
+    dates = [host["date"] for host in summary["hosts"]]
+    if len(dates) > 1:
+        return f"{dates[0]} to {dates[-1]}, in {len(dates)} parts"
+    return dates[0] if dates else "no date"
 
 
 def table(summary):
