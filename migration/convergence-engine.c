@@ -29,6 +29,12 @@
 #define MIN_SAMPLES 2
 /* However much they cost, the guest is not lost sight of for longer. */
 #define MAX_PERIOD_NS (3600 * NS_PER_S)
+/*
+ * The least that a sync of this guest takes, above which there are none on the
+ * clock in the bulk pass: who holds the BQL for longer is felt by the guest,
+ * and the pass ends with a sync anyway.
+ */
+#define BULK_SYNC_MAX_NS (20 * NS_PER_MS)
 /* For that long while a policy seeks, a sync may cost a quarter of the time. */
 #define SEEKING_COST_SHARE 4
 /*
@@ -163,6 +169,10 @@ int64_t convergence_watch_ns(ConvergenceEngine *engine,
     double ends_ns = convergence_model_bulk_ends_s(model, sample) * NS_PER_S;
     double until_ns = ends_ns - lead_ns;
 
+    if (!sample->bulk_pass && !model->dirty_known) {
+        /* Whether the guest needs help shows in the next look. */
+        return MIN(MAX_LOOK_NS, period_ns);
+    }
     if (!sample->bulk_pass || !(until_ns > 0) ||
         until_ns > period_ns + model->sync_cost_ns * SYNC_COST_SHARE) {
         return period_ns;
@@ -189,11 +199,12 @@ static double forecast_s(const ConvergenceEngine *engine,
 
     if (!sample->bulk_pass) {
         return convergence_model_remaining_s(model, sample->remaining_bytes,
-                                             threshold_bytes, planned);
+                                             threshold_bytes, planned,
+                                             engine->planned_is_new);
     }
     rest_s = convergence_model_remaining_s(
         model, convergence_model_dirty_at_bulk_end(model, sample, until_then),
-        threshold_bytes, planned);
+        threshold_bytes, planned, engine->planned_is_new);
     return rest_s < 0 || !isfinite(bulk_s) ? -1 : bulk_s + rest_s;
 }
 
@@ -241,15 +252,47 @@ static void forecast(const ConvergenceEngine *engine,
 }
 
 static void bound_sync_period(const ConvergenceEngine *engine,
-                              ConvergenceDecision *decision)
+                              bool bulk_pass, ConvergenceDecision *decision)
 {
     double least_ns = engine->model.sync_cost_ns *
                       (engine->seeking ? SEEKING_COST_SHARE : SYNC_COST_SHARE);
 
+    if (bulk_pass && engine->model.least_sync_cost_ns > BULK_SYNC_MAX_NS) {
+        decision->next_sync_ns = MAX_PERIOD_NS;
+    }
     if (decision->next_sync_ns < least_ns) {
         decision->next_sync_ns = convergence_clamp(least_ns, 0,
                                                    MAX_PERIOD_NS);
     }
+}
+
+/*
+ * To see rewrites costs the guest a fault for each page that waits.  It is worth
+ * that from the last look in the bulk pass on, and while the guest is slowed,
+ * whose throttle could not be given back otherwise.
+ */
+static bool see_rewrites(const ConvergenceEngine *engine,
+                         const ConvergenceSample *sample,
+                         const ConvergenceDecision *decision)
+{
+    double ends_ns = convergence_model_bulk_ends_s(&engine->model, sample) *
+                     NS_PER_S;
+
+    return !sample->bulk_pass || decision->throttle_pct ||
+           decision->vcpus_limited ||
+           ends_ns < decision->next_sync_ns + LEAD_NS;
+}
+
+int64_t convergence_engine_first_sync_ns(ConvergenceEngine *engine,
+                                         const ConvergenceParams *params,
+                                         int64_t sync_cost_ns)
+{
+    ConvergenceDecision *decision = &engine->decision;
+
+    decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
+    convergence_model_note_sync(&engine->model, sync_cost_ns);
+    bound_sync_period(engine, true, decision);
+    return decision->next_sync_ns;
 }
 
 const ConvergenceDecision *
@@ -275,12 +318,14 @@ convergence_engine_update(ConvergenceEngine *engine,
     }
     convergence_model_update(&engine->model, sample);
     engine->planned_bytes_per_s = engine->model.dirty_bytes_per_s;
+    engine->planned_is_new = false;
     engine->seeking = false;
     engine->policy->decide(engine, params, sample, decision);
     if (decision->throttle_pct > params->max_throttle_pct) {
         decision->throttle_pct = params->max_throttle_pct;
     }
-    bound_sync_period(engine, decision);
+    bound_sync_period(engine, sample->bulk_pass, decision);
+    decision->see_rewrites = see_rewrites(engine, sample, decision);
     forecast(engine, params, sample, decision);
     convergence_explain(engine, params, sample, decision);
     return decision;

@@ -24,19 +24,24 @@
 
 /*
  * A vCPU that uses up so much of its limit is taken to want more than that:
- * how much more cannot be seen while it is limited.
+ * how much more cannot be seen while it is limited.  What it is limited in is
+ * newly dirtied pages.  What it wants is all pages that it writes, for these
+ * are what it dirties anew once nothing of it waits any more.
  */
 #define LIMIT_BINDS_PCT 75
 
-static double demand(const ConvergenceVcpu *vcpu)
+bool convergence_limit_binds(const ConvergenceVcpu *vcpu)
 {
-    double rate = vcpu->dirty_rate_bytes_per_s;
     double limit = vcpu->limit_bytes_per_s;
 
-    if (limit > 0 && rate >= limit * LIMIT_BINDS_PCT / 100) {
-        return HUGE_VAL;
-    }
-    return rate;
+    return limit > 0 &&
+           vcpu->new_rate_bytes_per_s >= limit * LIMIT_BINDS_PCT / 100;
+}
+
+static double demand(const ConvergenceVcpu *vcpu)
+{
+    return convergence_limit_binds(vcpu) ? HUGE_VAL :
+           vcpu->dirty_rate_bytes_per_s;
 }
 
 /* What all vCPUs together would dirty under a level. */

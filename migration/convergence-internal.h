@@ -52,6 +52,11 @@ static inline uint64_t convergence_to_u64(double value)
 void convergence_model_update(ConvergenceModel *model,
                               const ConvergenceSample *sample);
 
+/**
+ * convergence_model_note_sync: a sync of the bitmap took so long
+ */
+void convergence_model_note_sync(ConvergenceModel *model, int64_t cost_ns);
+
 /*
  * New dirtying to aim at, as a share of the drain rate.  The head of
  * convergence-predictive.c says why it is small.
@@ -63,13 +68,14 @@ void convergence_model_update(ConvergenceModel *model,
  * @remaining_bytes: now
  * @threshold_bytes: at the switch-over
  * @dirty_bytes_per_s: different pages that the guest will go on to write
+ * @all_new: all of them newly dirtied, since that is what is limited
  *
  * Returns seconds, or a negative value if that never happens.
  */
 double convergence_model_remaining_s(const ConvergenceModel *model,
                                      double remaining_bytes,
                                      double threshold_bytes,
-                                     double dirty_bytes_per_s);
+                                     double dirty_bytes_per_s, bool all_new);
 
 /**
  * convergence_model_bulk_ends_s: how long until each page was sent once
@@ -145,6 +151,11 @@ int64_t convergence_look_ns(const ConvergenceEngine *engine,
                             const ConvergenceSample *sample);
 
 /* convergence-fair-share.c */
+
+/**
+ * convergence_limit_binds: whether a vCPU would dirty more without its limit
+ */
+bool convergence_limit_binds(const ConvergenceVcpu *vcpu);
 
 /**
  * convergence_fair_level: the level up to which each vCPU may dirty

@@ -13,7 +13,10 @@
  *   dirty    different pages written per second, whether they waited to be
  *            sent or not.  Newly dirtied pages alone saturate: while much
  *            remains most writes hit pages that are dirty anyway, and the
- *            guest looks calmer than it is.
+ *            guest looks calmer than it is.  Where the dirty log cannot tell
+ *            whether a waiting page was written again, what it does show is a
+ *            lower bound.  The first figure that is known takes its place, it
+ *            is not averaged with it.
  *   devices  what was dirtied by no vCPU: slowing vCPUs will not help there.
  *
  * Smoothing is exponential over time and not over samples, since samples come
@@ -123,6 +126,15 @@ static void learn_drain(ConvergenceModel *model,
          model->page_bytes_per_wire_byte : 1);
 }
 
+static uint64_t smooth_vcpu(const ConvergenceModel *model, uint64_t rate,
+                            uint64_t bytes, const ConvergenceSample *sample,
+                            double weight)
+{
+    return convergence_to_u64(
+        smooth(model, rate, convergence_rate(bytes, sample->interval_ns),
+               weight));
+}
+
 static void learn_dirtying(ConvergenceModel *model,
                            const ConvergenceSample *sample, double weight)
 {
@@ -130,24 +142,29 @@ static void learn_dirtying(ConvergenceModel *model,
                                     sample->interval_ns);
     double newly = convergence_rate(sample->dirtied_bytes,
                                     sample->interval_ns);
+    bool known = !sample->unseen_bytes;
     uint64_t by_vcpus = 0;
 
     model->last_interval_ns = sample->interval_ns;
     model->last_dirty_bytes_per_s = dirty;
     model->last_new_bytes_per_s = newly;
     model->dirty_bytes_per_s =
-        smooth(model, model->dirty_bytes_per_s, dirty, weight);
+        smooth(model, model->dirty_bytes_per_s, dirty,
+               known && !model->dirty_known ? 1 : weight);
     model->new_bytes_per_s =
         smooth(model, model->new_bytes_per_s, newly, weight);
+    model->dirty_known = known;
 
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         ConvergenceVcpu *vcpu = &sample->vcpus[i];
-        double rate = convergence_rate(vcpu->dirtied_bytes,
-                                       sample->interval_ns);
 
-        vcpu->dirty_rate_bytes_per_s = convergence_to_u64(
-            smooth(model, vcpu->dirty_rate_bytes_per_s, rate, weight));
-        by_vcpus += vcpu->dirtied_bytes;
+        vcpu->dirty_rate_bytes_per_s =
+            smooth_vcpu(model, vcpu->dirty_rate_bytes_per_s,
+                        vcpu->touched_bytes, sample, weight);
+        vcpu->new_rate_bytes_per_s =
+            smooth_vcpu(model, vcpu->new_rate_bytes_per_s,
+                        vcpu->dirtied_bytes, sample, weight);
+        by_vcpus += vcpu->touched_bytes;
     }
     if (sample->n_vcpus) {
         uint64_t by_devices = sample->touched_bytes > by_vcpus ?
@@ -171,13 +188,15 @@ static void learn_steady(ConvergenceModel *model,
     double keep = 1;
 
     if (sample->throttle_pct != model->steady_throttle_pct ||
-        sample->bulk_pass != model->steady_bulk_pass) {
+        sample->bulk_pass != model->steady_bulk_pass ||
+        (sample->unseen_bytes > 0) != model->steady_unseen) {
         keep = 0;
     } else if (model->steady_s > STEADY_S) {
         keep = STEADY_S / model->steady_s;
     }
     model->steady_throttle_pct = sample->throttle_pct;
     model->steady_bulk_pass = sample->bulk_pass;
+    model->steady_unseen = sample->unseen_bytes > 0;
     model->steady_s = model->steady_s * keep +
                       (double)sample->interval_ns / NS_PER_S;
     model->steady_dirty_bytes = model->steady_dirty_bytes * keep +
@@ -198,6 +217,13 @@ static void learn_jitter(ConvergenceModel *model, double before)
     }
 }
 
+void convergence_model_note_sync(ConvergenceModel *model, int64_t cost_ns)
+{
+    if (!model->least_sync_cost_ns || cost_ns < model->least_sync_cost_ns) {
+        model->least_sync_cost_ns = cost_ns;
+    }
+}
+
 void convergence_model_update(ConvergenceModel *model,
                               const ConvergenceSample *sample)
 {
@@ -210,6 +236,7 @@ void convergence_model_update(ConvergenceModel *model,
     learn_jitter(model, net);
     model->sync_cost_ns = smooth(model, model->sync_cost_ns,
                                  sample->sync_cost_ns, weight);
+    convergence_model_note_sync(model, sample->sync_cost_ns);
     model->last_sample_ns = sample->now_ns;
     model->samples++;
 }
@@ -238,7 +265,7 @@ static double clean_part(const ConvergenceModel *model)
 double convergence_model_remaining_s(const ConvergenceModel *model,
                                      double remaining_bytes,
                                      double threshold_bytes,
-                                     double dirty_bytes_per_s)
+                                     double dirty_bytes_per_s, bool all_new)
 {
     double drain = model->drain_bytes_per_s, u = dirty_bytes_per_s;
     double clean, set_bytes, k;
@@ -250,7 +277,7 @@ double convergence_model_remaining_s(const ConvergenceModel *model,
     if (!(drain >= 1)) {
         return -1;
     }
-    clean = clean_part(model);
+    clean = all_new ? 1 : clean_part(model);
     if (clean > MOSTLY_CLEAN || u < drain * NEXT_TO_NOTHING) {
         return drain - u >= 1 ? (remaining_bytes - threshold_bytes) /
                                 (drain - u) : -1;

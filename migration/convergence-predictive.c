@@ -239,7 +239,9 @@ static void slow_down(ConvergenceEngine *engine,
     double rate = model->last_dirty_bytes_per_s;
     double target = model->drain_bytes_per_s *
                     (sample->bulk_pass ? BULK_RHO : CONVERGENCE_RHO);
-    bool may_release = sample->remaining_bytes > model->drain_bytes_per_s *
+    /* A lower bound tells what is too fast, not what is calm. */
+    bool may_release = model->dirty_known &&
+                       sample->remaining_bytes > model->drain_bytes_per_s *
                                                  RELEASE_LEFT_S;
     double share = seek(&engine->predictive, params, share_in_force(sample),
                         rate, target, may_release);

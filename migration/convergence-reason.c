@@ -90,9 +90,10 @@ void convergence_explain(const ConvergenceEngine *engine,
     const ConvergenceModel *model = &engine->model;
     Text text = { decision->reason, sizeof(decision->reason), 0 };
 
-    append(&text, "the guest dirties %.1f MB/s, the link drains %.1f MB/s, "
-           "%.1f MB remain: ", mb(model->last_dirty_bytes_per_s),
-           mb(model->drain_bytes_per_s), mb(sample->remaining_bytes));
+    append(&text, "the guest dirties %s%.1f MB/s, the link drains %.1f MB/s, "
+           "%.1f MB remain: ", model->dirty_known ? "" : "at least ",
+           mb(model->last_dirty_bytes_per_s), mb(model->drain_bytes_per_s),
+           mb(sample->remaining_bytes));
     switch (decision->phase) {
     case CONVERGENCE_PHASE_WATCHING:
         append(&text, sample->bulk_pass ? "first pass over RAM" :
@@ -128,12 +129,13 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
            convergence_limit_ms(engine, params),
            params->vcpu_dirty_limit_bytes_per_s);
     append(&text, " now_ns=%" PRId64 " interval_ns=%" PRId64 " dirtied=%"
-           PRIu64 " touched=%" PRIu64 " drained=%" PRIu64 " zero=%" PRIu64
-           " wire=%" PRIu64 " remaining=%" PRIu64 " ram=%" PRIu64
+           PRIu64 " touched=%" PRIu64 " unseen=%" PRIu64 " drained=%" PRIu64
+           " zero=%" PRIu64 " wire=%" PRIu64 " remaining=%" PRIu64 " ram=%" PRIu64
            " bulk_remaining=%" PRIu64 " bulk_empty=%" PRIu64
            " bandwidth=%" PRIu64,
            sample->now_ns, sample->interval_ns, sample->dirtied_bytes,
-           sample->touched_bytes, sample->drained_bytes, sample->zero_bytes,
+           sample->touched_bytes, sample->unseen_bytes,
+           sample->drained_bytes, sample->zero_bytes,
            sample->wire_bytes, sample->remaining_bytes, sample->ram_bytes,
            sample->bulk_remaining_bytes, sample->bulk_empty_bytes,
            sample->bandwidth_bytes_per_s);
@@ -141,8 +143,9 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
            sample->sync_cost_ns, sample->throttle_pct, sample->bulk_pass,
            sample->valid);
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        append(&text, " v=%d:%" PRIu64, sample->vcpus[i].id,
-               sample->vcpus[i].dirtied_bytes);
+        append(&text, " v=%d:%" PRIu64 ":%" PRIu64, sample->vcpus[i].id,
+               sample->vcpus[i].dirtied_bytes,
+               sample->vcpus[i].touched_bytes);
     }
     return text.length;
 }
@@ -153,11 +156,12 @@ size_t convergence_format_decision(const ConvergenceDecision *decision,
 {
     Text text = { buffer, size, 0 };
 
-    append(&text, "phase=%s decided_throttle=%u limited=%d next_sync_ns=%"
-           PRId64 " predicted=%d remaining_ms=%" PRIu64
+    append(&text, "phase=%s decided_throttle=%u limited=%d rewrites=%d "
+           "next_sync_ns=%" PRId64 " predicted=%d remaining_ms=%" PRIu64
            " predicted_downtime_ms=%" PRIu64 " error_pct=%u",
            convergence_phase_name(decision->phase), decision->throttle_pct,
-           decision->vcpus_limited, decision->next_sync_ns,
+           decision->vcpus_limited, decision->see_rewrites,
+           decision->next_sync_ns,
            decision->predicted, decision->predicted_remaining_ms,
            decision->predicted_downtime_ms, decision->predicted_error_pct);
     for (unsigned i = 0; decision->vcpus_limited && i < sample->n_vcpus;

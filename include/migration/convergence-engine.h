@@ -82,12 +82,14 @@ typedef struct ConvergenceParams {
 /* One vCPU: measured by the caller, limited by the engine. */
 typedef struct ConvergenceVcpu {
     int id;
-    /* In: dirtied in the interval of the sample. */
+    /* In: of the interval, as in the sample. */
     uint64_t dirtied_bytes;
-    /* In and out: the limit in force, 0 = none. */
+    uint64_t touched_bytes;
+    /* In and out: the limit of newly dirtied bytes in force, 0 = none. */
     uint64_t limit_bytes_per_s;
-    /* Out: smoothed rate. */
+    /* Out, smoothed: different pages written, and of them newly dirtied. */
     uint64_t dirty_rate_bytes_per_s;
+    uint64_t new_rate_bytes_per_s;
 } ConvergenceVcpu;
 
 /*
@@ -101,11 +103,17 @@ typedef struct ConvergenceSample {
     /* Pages that became dirty while they were clean: these add to the work. */
     uint64_t dirtied_bytes;
     /*
-     * Different pages written in the interval, those that still waited to be
-     * sent included.  When little remains this is what dirtied_bytes becomes,
-     * so it is what a policy must plan with.
+     * Different pages seen written in the interval, those that still waited to
+     * be sent included.  When little remains this is what dirtied_bytes
+     * becomes, so it is what a policy must plan with.
      */
     uint64_t touched_bytes;
+    /*
+     * Pages that waited, and of which the dirty log does not tell whether they
+     * were written again.  0: touched_bytes is all there is.  Else it is a
+     * lower bound, and the guest's dirty rate is not known.
+     */
+    uint64_t unseen_bytes;
     uint64_t drained_bytes;         /* page bytes sent or skipped */
     uint64_t zero_bytes;            /* the part of them that was zero pages */
     uint64_t wire_bytes;
@@ -138,6 +146,11 @@ typedef struct ConvergenceDecision {
     ConvergencePhase phase;
     uint8_t throttle_pct;           /* 0: none */
     bool vcpus_limited;             /* the limits in the vCPU array hold */
+    /*
+     * Have the dirty log show, until the next sync, what is written again
+     * while it waits.  It shows that anyway where no log is cleared by hand.
+     */
+    bool see_rewrites;
     int64_t next_sync_ns;           /* from now */
     /* Forecast; valid only if the flag is set. */
     bool predicted;
@@ -159,6 +172,7 @@ typedef struct ConvergenceModel {
     uint64_t samples;
     int64_t last_sample_ns;
     double dirty_bytes_per_s;       /* different pages, per sync interval */
+    bool dirty_known;               /* false: it is at least that */
     double new_bytes_per_s;         /* of them, newly dirtied */
     double wire_bytes_per_s;        /* syncs included */
     double link_bytes_per_s;        /* on the wire while something is sent */
@@ -168,6 +182,7 @@ typedef struct ConvergenceModel {
     double bulk_data_sent_bytes;    /* in the bulk pass, not zero */
     double device_bytes_per_s;      /* dirtied by no vCPU */
     double sync_cost_ns;
+    int64_t least_sync_cost_ns;     /* of all so far, 0: of none */
     /* Mean deviation of the wire rate from one sample to the next, 0 to 1. */
     double wire_deviation;
     /* Of the last seconds, of one pass and with one throttle all along. */
@@ -176,6 +191,7 @@ typedef struct ConvergenceModel {
     double steady_new_bytes;
     uint8_t steady_throttle_pct;
     bool steady_bulk_pass;
+    bool steady_unseen;
     /* The last interval alone, unsmoothed. */
     int64_t last_interval_ns;
     double last_dirty_bytes_per_s;
@@ -244,8 +260,10 @@ struct ConvergenceEngine {
         ConvergencePredictiveState predictive;
         ConvergenceLimitState limit;
     };
-    /* What the policy expects to be dirtied from now on. */
+    /* What the policy expects to be dirtied from now on ... */
     double planned_bytes_per_s;
+    /* ... which is pages newly dirtied, not different pages written. */
+    bool planned_is_new;
     /* It looks for its throttle: syncs may cost more for that while. */
     bool seeking;
     /* The last decision stands until the next valid sample. */
@@ -261,6 +279,16 @@ struct ConvergenceEngine {
  * @now_ns: begin of the migration, on the clock of all later samples
  */
 void convergence_engine_init(ConvergenceEngine *engine, int64_t now_ns);
+
+/**
+ * convergence_engine_first_sync_ns: when to look for the first time, from now
+ * @engine: just set up
+ * @params: the user's settings as they are now
+ * @sync_cost_ns: of the sync that found all of RAM dirty
+ */
+int64_t convergence_engine_first_sync_ns(ConvergenceEngine *engine,
+                                         const ConvergenceParams *params,
+                                         int64_t sync_cost_ns);
 
 /**
  * convergence_engine_update: learn from a sample and decide
