@@ -15,19 +15,17 @@
 #include <glib/gstdio.h>
 #include <unistd.h>
 
-/* Under a KVM that works the guest is up in less than two */
-#define PROBE_MS 6000
-
-static gboolean comes_up(const char *qemu, GError **errp)
+gboolean accel_comes_up(const char *qemu, const char *accel, int limit_ms,
+                        GError **errp)
 {
     g_autoptr(GuestWork) work = guest_work_new();
     VmConfig config = {
-        .qemu = qemu, .name = "probe", .accel = "kvm", .load = "compute",
+        .qemu = qemu, .name = "probe", .accel = accel, .load = "compute",
         .mem_mib = 256, .smp = 1,
         .on_line = guest_work_line, .opaque = work,
     };
     Vm *vm = vm_start(&config, errp);
-    gboolean ok = vm && guest_work_wait_ready(work, PROBE_MS, errp);
+    gboolean ok = vm && guest_work_wait_ready(work, limit_ms, errp);
 
     vm_free(vm);
     return ok;
@@ -42,7 +40,7 @@ const char *accel_choose(const char *const *qemus, char **why)
     for (; *qemus; qemus++) {
         g_autoptr(GError) error = NULL;
 
-        if (!comes_up(*qemus, &error)) {
+        if (!accel_comes_up(*qemus, "kvm", ACCEL_PROBE_MS, &error)) {
             *why = g_strdup_printf("/dev/kvm is there, but on it %s",
                                    error->message);
             return "tcg";

@@ -15,6 +15,13 @@
 
 #include <glib.h>
 
+/* Under a KVM of hardware the guest is up in less than two seconds */
+#define ACCEL_PROBE_MS 6000
+
+/* That a guest got to work within @limit_ms; or an error that says why not */
+gboolean accel_comes_up(const char *qemu, const char *accel, int limit_ms,
+                        GError **errp);
+
 /*
  * "kvm" or "tcg", and in *@why (free it) the reason in a few words; all
  * @qemus (NULL at the end) must be able to.

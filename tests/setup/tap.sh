@@ -9,48 +9,11 @@ repo=$(dirname "$(dirname "$here")")
 scripts=$repo/scripts
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-n_run=0
-n_failed=0
+. "$repo/tests/setup/points.sh"
 
 # What the caller asked of his own run is not for those that are tested here.
-unset SUITE SUITE_LIMIT_S TEST_LIMIT_S QEMU_TARBALL PEER JOBS \
+unset SUITE SUITE_LIMIT_S TEST_LIMIT_S QEMU_TARBALL PEER JOBS HOST \
     CONVERGE_ANY_RELEASE CONVERGE_SRC CONVERGE_TOP
-
-# ok NAME COMMAND...: one test point, passed if the command succeeds. When it
-# does not, what it and the last `try` printed is shown.
-ok()
-{
-    name=$1
-    shift
-    n_run=$((n_run + 1))
-    if "$@" >"$work/ok.out" 2>&1; then
-        printf 'ok %d - %s\n' "$n_run" "$name"
-    else
-        n_failed=$((n_failed + 1))
-        printf 'not ok %d - %s\n' "$n_run" "$name"
-        printf '# %s\n' "failed: $*"
-        head -n 40 "$work/ok.out" | sed 's/^/# /'
-        [ ! -f "$work/out" ] || tail -n 40 "$work/out" | sed 's/^/# it said: /'
-    fi
-}
-
-done_testing()
-{
-    printf '1..%d\n' "$n_run"
-    [ "$n_failed" -eq 0 ]
-}
-
-# try COMMAND...: runs it; output goes to $work/out, its status to $status.
-try()
-{
-    status=0
-    "$@" >"$work/out" 2>&1 </dev/null || status=$?
-}
-
-succeeded()
-{
-    [ "$status" -eq 0 ]
-}
 
 # The last try failed, and said so in one line that holds all of these texts.
 failed_saying()
@@ -65,11 +28,6 @@ failed_saying()
 silent()
 {
     [ "$status" -eq 0 ] && [ ! -s "$work/out" ]
-}
-
-same_text()
-{
-    [ "$1" = "$2" ] || { printf 'wanted: %s\ngot:    %s\n' "$2" "$1"; false; }
 }
 
 # fake_qemu VERSION: a tarball of a tree with that version, in $work.

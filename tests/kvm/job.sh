@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The Converge developers
+#
+# What the jobs share: a job starts with `. "$JOB_LIB/job.sh"`, makes test
+# points with `ok` and the functions here, and ends with done_testing. What it
+# leaves in $results is handed back to build/kvm/results/NAME.
+#
+# Jobs run under busybox's shell and tools, or, with HOST=own, the host's own.
+
+# shellcheck disable=SC2034,SC2154 # the variables are the jobs' and the runner's
+work=$TMPDIR
+results=$CONVERGE_RESULTS
+. "$JOB_LIB/points.sh"
+
+our_qemu=$CONVERGE_BUILD/qemu/qemu-system-x86_64
+PATH=$CONVERGE_BUILD/host/tests/kvm:$CONVERGE_BUILD/host/tests/bench:$PATH
+PATH=$CONVERGE_BUILD/host/tests/faults:$CONVERGE_BUILD/qemu/tests/qtest:$PATH
+export PATH
+export QTEST_QEMU_BINARY="$our_qemu"
+
+# What the tests give to -accel; a job that wants the ring, or both, sets it.
+bitmap_log=kvm
+ring=kvm,dirty-ring-size=4096
+export CONVERGE_ACCEL=$bitmap_log
+
+# "bitmap log" or "ring": which of them CONVERGE_ACCEL has, for names.
+log_in_use()
+{
+    case $CONVERGE_ACCEL in
+    *ring*) echo ring ;;
+    *) echo bitmap log ;;
+    esac
+}
+
+# points_of NAME FILE STATUS: the test points in a program's TAP stream as ours,
+# and a failed one if the stream is not credible.
+points_of()
+{
+    sed 's/^/    /' "$2"
+    awk -v status="$3" -v limit_s="?" -f "$JOB_LIB/tap.awk" "$2" >"$work/points"
+    awk -F '\t' -v n="$n_run" -v of="$1" '
+        { printf "%sok %d - %s: %s%s\n", $1 == "fail" ? "not " : "", ++n, of,
+              $2, $1 == "skip" ? " # SKIP " $3 : "" }' "$work/points"
+    n_run=$((n_run + $(grep -c . "$work/points" || true)))
+    n_failed=$((n_failed + $(grep -c '^fail' "$work/points" || true)))
+}
+
+# tap NAME COMMAND...: a program that prints TAP. Its stream is kept as
+# NAME.tap, also if it hangs.
+tap()
+{
+    tap_name=$1
+    shift
+    status=0
+    "$@" >"$results/$tap_name.tap" </dev/null || status=$?
+    points_of "$tap_name" "$results/$tap_name.tap" "$status"
+}
+
+# qtest NAME [OPTION...]: a qtest of ours or of QEMU with $QTEST_QEMU_BINARY,
+# for example: qtest convergence-test -p /convergence/step
+qtest()
+{
+    qtest_name=$1
+    shift
+    tap "$qtest_name" "$qtest_name" --tap -k "$@"
+}
+
+# migrate NAME OPTION...: bench-migrate with our QEMU and CONVERGE_ACCEL. Its
+# lines of JSON are kept as NAME.json, and `figure` looks at the last of them;
+# what it prints is NAME.txt. Fails if no migration could be tried.
+migrate()
+{
+    migrated=$results/$1.json
+    migrated_text=$results/$1.txt
+    shift
+    bench-migrate --qemu "$our_qemu" --accel "$CONVERGE_ACCEL" \
+        --json "$migrated" "$@" >"$migrated_text" 2>&1 || {
+        cat "$migrated_text"
+        return 1
+    }
+    cat "$migrated_text"
+}
+
+# figure NAME: a number or a word of the last migration, for example total_ms.
+# figure NAME N: that of vCPU N, for example work_share_pct.
+figure()
+{
+    tail -n 1 "$migrated" | awk -v name="\"$1\":" -v vcpu="${2:-}" '{
+        rest = $0
+        if (vcpu != "") {
+            rest = substr(rest, index(rest, "\"guest_vcpus\":"))
+            for (i = 0; i <= vcpu; i++) {
+                rest = substr(rest, index(rest, "{") + 1)
+            }
+        }
+        rest = substr(rest, index(rest, name) + length(name))
+        sub(/[,}].*/, "", rest)
+        gsub(/"/, "", rest)
+        print rest
+    }'
+}
+
+# within LEAST VALUE MOST: numbers, with or without fractions.
+within()
+{
+    echo "wanted: $1 to $3; got: $2"
+    awk -v least="$1" -v value="$2" -v most="$3" \
+        'BEGIN { exit !(value != "" && value + 0 >= least + 0 &&
+                        value + 0 <= most + 0) }'
+}
