@@ -79,6 +79,7 @@ static ConvergenceSample take_sample(Input *input, ConvergenceVcpu *vcpus,
         .interval_ns = take_size(input, 40),
         .dirtied_bytes = take_size(input, 46),
         .touched_bytes = take_size(input, 46),
+        .unseen_bytes = take_size(input, 46),
         .drained_bytes = take_size(input, 46),
         .zero_bytes = take_size(input, 46),
         .wire_bytes = take_size(input, 46),
@@ -96,6 +97,7 @@ static ConvergenceSample take_sample(Input *input, ConvergenceVcpu *vcpus,
 
     for (unsigned i = 0; i < sample.n_vcpus; i++) {
         vcpus[i].dirtied_bytes = take_size(input, 46);
+        vcpus[i].touched_bytes = take_size(input, 46);
     }
     *now_ns += sample.interval_ns;
     sample.now_ns = *now_ns;

@@ -86,7 +86,18 @@ static double set_demand(SimGuest *guest, unsigned i, double now_s,
     return touch(&guest->sets[i], rate, dt_s);
 }
 
-/* How much of its demand each vCPU gets, by its limit. */
+/*
+ * Of what is written to a set now: the part that did not wait to be sent.  A
+ * vCPU's meter sees that at once, a sync only afterwards.
+ */
+static double clean_part(const SimSet *set)
+{
+    double clean = set->bytes - set->unsent_bytes - set->again_bytes;
+
+    return set->bytes > 0 ? MAX(clean, 0) / set->bytes : 0;
+}
+
+/* How much of its demand each vCPU gets, by its limit of new dirtying. */
 static void find_kept(const SimGuest *guest, const double *demand,
                       double dt_s, const SimSlowdown *slowdown, double *kept)
 {
@@ -97,7 +108,8 @@ static void find_kept(const SimGuest *guest, const double *demand,
         const SimSetSpec *set = &spec->sets[i];
 
         for (unsigned j = 0; j < set->n_vcpus; j++) {
-            wants[set->first_vcpu + j] += demand[i] / set->n_vcpus;
+            wants[set->first_vcpu + j] += demand[i] / set->n_vcpus *
+                                          clean_part(&guest->sets[i]);
         }
     }
     for (unsigned v = 0; v < spec->n_vcpus; v++) {
@@ -144,7 +156,8 @@ void sim_guest_run(SimGuest *guest, double now_s, double dt_s,
             unsigned v = set->first_vcpu + j;
             double bytes = demand[i] / set->n_vcpus * kept[v];
 
-            guest->vcpu_logged_bytes[v] += bytes;
+            guest->vcpu_touched_bytes[v] += bytes;
+            guest->vcpu_new_bytes[v] += bytes * clean_part(&guest->sets[i]);
             guest->sets[i].logged_bytes += bytes;
         }
         if (!set->n_vcpus) {
@@ -163,16 +176,15 @@ SimSync sim_guest_sync(SimGuest *guest)
 
     for (unsigned i = 0; i < N_SETS; i++) {
         SimSet *set = &guest->sets[i];
-        double clean = set->bytes - set->unsent_bytes - set->again_bytes;
-        double newly = set->bytes > 0 ?
-                       set->logged_bytes * MAX(clean, 0) / set->bytes : 0;
+        double newly = set->logged_bytes * clean_part(set);
 
         set->again_bytes += newly;
         sync.dirtied_bytes += newly;
         sync.touched_bytes += set->logged_bytes;
         set->logged_bytes = 0;
     }
-    memset(guest->vcpu_logged_bytes, 0, sizeof(guest->vcpu_logged_bytes));
+    memset(guest->vcpu_new_bytes, 0, sizeof(guest->vcpu_new_bytes));
+    memset(guest->vcpu_touched_bytes, 0, sizeof(guest->vcpu_touched_bytes));
     return sync;
 }
 

@@ -64,8 +64,9 @@ typedef struct SimGuest {
     const SimGuestSpec *spec;
     SimSet sets[SIM_MAX_SETS + 2];
     double cursor;                  /* of the bulk pass, 0 to 1 */
-    /* Since the last sync, for the sample. */
-    double vcpu_logged_bytes[SIM_MAX_VCPUS];
+    /* Since the last sync, for the sample: what the vCPUs' meters counted. */
+    double vcpu_new_bytes[SIM_MAX_VCPUS];
+    double vcpu_touched_bytes[SIM_MAX_VCPUS];
     uint64_t random;
     /* Since the start: CPU time lost, summed up over the vCPUs. */
     double lost_vcpu_s;
@@ -74,7 +75,7 @@ typedef struct SimGuest {
 
 typedef struct SimSlowdown {
     double throttle_pct;
-    /* Bytes per second of each vCPU, 0 = none; NULL: no limits. */
+    /* Newly dirtied bytes/s of each vCPU, 0 = none; NULL: no limits. */
     const uint64_t *limits_bytes_per_s;
 } SimSlowdown;
 

@@ -26,6 +26,12 @@
 /* Pages that the sender can look at, above what it sends. */
 #define SCAN_BYTES_PER_S 5e9
 
+static int64_t sync_cost_ns(const SimMigration *m)
+{
+    return SYNC_BASE_NS + SYNC_NS_PER_GIB *
+           (m->spec.guest->ram_bytes / (1ULL << 30));
+}
+
 bool sim_migration_init(SimMigration *m, const SimSpec *spec,
                         const char *policy)
 {
@@ -61,12 +67,14 @@ bool sim_migration_init(SimMigration *m, const SimSpec *spec,
     for (unsigned v = 0; v < n_vcpus; v++) {
         m->vcpus[v].id = v;
     }
-    m->next_sync_ns = m->params.auto_converge ? START_NS + NS_PER_S :
-                      INT64_MAX;
     sim_guest_init(&m->guest, spec->guest);
     sim_link_init(&m->link, spec->link, spec->seed);
     m->synced_remaining_bytes = sim_guest_remaining_bytes(&m->guest);
     convergence_engine_init(&m->engine, START_NS);
+    m->next_sync_ns = m->params.auto_converge ?
+        START_NS + convergence_engine_first_sync_ns(&m->engine, &m->params,
+                                                    sync_cost_ns(m)) :
+        INT64_MAX;
     return true;
 }
 
@@ -83,12 +91,6 @@ void sim_migration_free(SimMigration *m)
 static double elapsed_s(const SimMigration *m)
 {
     return (double)(m->now_ns - m->start_ns) / NS_PER_S;
-}
-
-static int64_t sync_cost_ns(const SimMigration *m)
-{
-    return SYNC_BASE_NS + SYNC_NS_PER_GIB *
-           (m->spec.guest->ram_bytes / (1ULL << 30));
 }
 
 static void pass_time(SimMigration *m, int64_t ns)
@@ -120,15 +122,20 @@ static void stock_decide(SimMigration *m, double dirtied_bytes)
     m->stock_wire_bytes = 0;
 }
 
+/* Before the sync, which starts their count anew. */
+static void read_meters(SimMigration *m)
+{
+    for (unsigned v = 0; v < m->spec.guest->n_vcpus; v++) {
+        m->vcpus[v].dirtied_bytes = m->guest.vcpu_new_bytes[v];
+        m->vcpus[v].touched_bytes = m->guest.vcpu_touched_bytes[v];
+    }
+}
+
 static ConvergenceSample make_sample(SimMigration *m, SimSync sync,
-                                     const double *vcpu_bytes,
                                      int64_t cost_ns)
 {
     uint64_t after = sim_guest_remaining_bytes(&m->guest);
 
-    for (unsigned v = 0; v < m->spec.guest->n_vcpus; v++) {
-        m->vcpus[v].dirtied_bytes = vcpu_bytes[v];
-    }
     return (ConvergenceSample) {
         .now_ns = m->now_ns,
         .interval_ns = m->now_ns - m->last_sync_ns,
@@ -218,14 +225,13 @@ static void keep_record(SimMigration *m, const ConvergenceSample *sample)
 static void sync_bitmap(SimMigration *m)
 {
     int64_t cost_ns = sync_cost_ns(m);
-    double vcpu_bytes[SIM_MAX_VCPUS];
     ConvergenceSample sample;
     SimSync sync;
 
     pass_time(m, cost_ns);
-    memcpy(vcpu_bytes, m->guest.vcpu_logged_bytes, sizeof(vcpu_bytes));
+    read_meters(m);
     sync = sim_guest_sync(&m->guest);
-    sample = make_sample(m, sync, vcpu_bytes, cost_ns);
+    sample = make_sample(m, sync, cost_ns);
     if (m->is_stock) {
         stock_decide(m, sync.dirtied_bytes);
         m->result.max_throttle_pct = m->slowdown.throttle_pct;

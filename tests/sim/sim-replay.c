@@ -23,6 +23,7 @@ typedef struct Replay {
     unsigned throttle_pct;
     int64_t next_sync_ns;
     bool limited;
+    bool rewrites, knows_rewrites;
     uint64_t limits_bytes_per_s[SIM_MAX_VCPUS];
     unsigned n_limits;
     unsigned decisions, differences, damaged;
@@ -59,6 +60,7 @@ static bool set_number(Replay *replay, const char *key, const char *value)
         FIELD("interval_ns", sample.interval_ns, 0, MAX_NS),
         FIELD("dirtied", sample.dirtied_bytes, 0, MAX_BYTES),
         FIELD("touched", sample.touched_bytes, 0, MAX_BYTES),
+        FIELD("unseen", sample.unseen_bytes, 0, MAX_BYTES),
         FIELD("drained", sample.drained_bytes, 0, MAX_BYTES),
         FIELD("zero", sample.zero_bytes, 0, MAX_BYTES),
         FIELD("wire", sample.wire_bytes, 0, MAX_BYTES),
@@ -101,6 +103,18 @@ static bool set_number(Replay *replay, const char *key, const char *value)
     return true;
 }
 
+/* v=ID:DIRTIED:TOUCHED; traces of old have one figure, which was both. */
+static void set_vcpu(ConvergenceVcpu *vcpu, const char *value)
+{
+    const char *dirtied = strchr(value, ':') + 1;
+    const char *touched = strchr(dirtied, ':');
+
+    vcpu->id = atoi(value);
+    vcpu->dirtied_bytes = strtoull(dirtied, NULL, 10);
+    vcpu->touched_bytes = touched ? strtoull(touched + 1, NULL, 10) :
+                          vcpu->dirtied_bytes;
+}
+
 static bool set_field(Replay *replay, const char *key, const char *value)
 {
     const char *colon = strchr(value, ':');
@@ -112,10 +126,10 @@ static bool set_field(Replay *replay, const char *key, const char *value)
         g_strlcpy(replay->phase, value, sizeof(replay->phase));
     } else if (!strcmp(key, "v") && colon &&
                replay->sample.n_vcpus < SIM_MAX_VCPUS) {
-        ConvergenceVcpu *vcpu = &replay->vcpus[replay->sample.n_vcpus++];
-
-        vcpu->id = atoi(value);
-        vcpu->dirtied_bytes = strtoull(colon + 1, NULL, 10);
+        set_vcpu(&replay->vcpus[replay->sample.n_vcpus++], value);
+    } else if (!strcmp(key, "rewrites")) {
+        replay->rewrites = atoi(value);
+        replay->knows_rewrites = true;
     } else if (!strcmp(key, "l") && colon &&
                replay->n_limits < SIM_MAX_VCPUS) {
         replay->limits_bytes_per_s[replay->n_limits++] =
@@ -133,6 +147,7 @@ static bool parse(Replay *replay, char *text)
 
     replay->sample = (ConvergenceSample) { .vcpus = replay->vcpus };
     replay->n_limits = 0;
+    replay->knows_rewrites = false;
     for (char *word = strtok_r(text, " \n", &save); word;
          word = strtok_r(NULL, " \n", &save)) {
         char *equals = strchr(word, '=');
@@ -162,6 +177,12 @@ static bool same_limits(const Replay *replay, const ConvergenceDecision *d)
     return true;
 }
 
+/* Traces of old do not have it. */
+static bool same_rewrites(const Replay *replay, const ConvergenceDecision *d)
+{
+    return !replay->knows_rewrites || d->see_rewrites == replay->rewrites;
+}
+
 static void decide_again(Replay *replay, FILE *out)
 {
     const ConvergenceDecision *d;
@@ -176,17 +197,21 @@ static void decide_again(Replay *replay, FILE *out)
     replay->decisions++;
     if (d->throttle_pct == replay->throttle_pct &&
         d->next_sync_ns == replay->next_sync_ns && same_limits(replay, d) &&
+        same_rewrites(replay, d) &&
         !strcmp(convergence_phase_name(d->phase), replay->phase)) {
         return;
     }
     replay->differences++;
-    fprintf(out, "%.3f s: was %s, throttle %u %%%s, next sync in %.3f s; is "
-            "%s, throttle %u %%%s, next sync in %.3f s\n",
+    fprintf(out, "%.3f s: was %s, throttle %u %%%s%s, next sync in %.3f s; is "
+            "%s, throttle %u %%%s%s, next sync in %.3f s\n",
             (replay->sample.now_ns - replay->engine.start_ns) / 1e9,
             replay->phase, replay->throttle_pct,
-            replay->limited ? ", limits" : "", replay->next_sync_ns / 1e9,
+            replay->limited ? ", limits" : "",
+            replay->knows_rewrites && replay->rewrites ? ", rewrites" : "",
+            replay->next_sync_ns / 1e9,
             convergence_phase_name(d->phase), d->throttle_pct,
-            d->vcpus_limited ? ", limits" : "", d->next_sync_ns / 1e9);
+            d->vcpus_limited ? ", limits" : "",
+            d->see_rewrites ? ", rewrites" : "", d->next_sync_ns / 1e9);
 }
 
 int sim_replay(const char *path, FILE *out)

@@ -44,6 +44,7 @@ static const ConvergenceDecision *run(Guest *guest, const double *wants,
         double rate = limit > 0 ? MIN(wants[i], limit) : wants[i];
 
         guest->vcpus[i].dirtied_bytes = MB(rate);
+        guest->vcpus[i].touched_bytes = MB(rate);
         all += rate;
     }
     sample = fixture_sample(&guest->engine, SECOND_NS, all, 64);

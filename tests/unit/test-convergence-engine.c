@@ -115,6 +115,7 @@ static void test_change_of_policy_starts_afresh(void)
         sample.vcpus = vcpus;
         sample.n_vcpus = 2;
         vcpus[0].dirtied_bytes = MB(100);
+        vcpus[0].touched_bytes = MB(100);
         convergence_engine_update(&engine, &params, &sample);
     }
     g_assert_true(engine.decision.vcpus_limited);

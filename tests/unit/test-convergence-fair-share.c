@@ -50,6 +50,7 @@ static double find_level(const Share *share, ConvergenceVcpu *vcpus)
         vcpus[i] = (ConvergenceVcpu) {
             .id = i,
             .dirty_rate_bytes_per_s = MB(share->rate_mb_per_s[i]),
+            .new_rate_bytes_per_s = MB(share->rate_mb_per_s[i]),
             .limit_bytes_per_s = MB(share->limit_mb_per_s[i]),
         };
     }

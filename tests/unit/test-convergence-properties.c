@@ -87,6 +87,7 @@ static ConvergenceSample random_sample(Random *random,
                        -(int64_t)random_size(random, 200 * SECOND_NS),
         .dirtied_bytes = random_size(random, ram),
         .touched_bytes = random_size(random, ram),
+        .unseen_bytes = random_below(random, 2) ? random_size(random, ram) : 0,
         .drained_bytes = random_size(random, 25 * TIB),
         .zero_bytes = random_size(random, 25 * TIB),
         .wire_bytes = random_size(random, 25 * TIB),
@@ -107,6 +108,7 @@ static ConvergenceSample random_sample(Random *random,
     sample.now_ns = engine->model.last_sample_ns + sample.interval_ns;
     for (unsigned i = 0; i < MAX_VCPUS; i++) {
         vcpus[i].dirtied_bytes = random_size(random, ram);
+        vcpus[i].touched_bytes = random_size(random, ram);
         if (!random_below(random, 20)) {
             vcpus[i].limit_bytes_per_s = random_size(random, UINT64_MAX);
         }

@@ -57,6 +57,7 @@ static void test_reason(const void *opaque)
     sample = fixture_sample(&engine, SECOND_NS, 100, 64);
     sample.bulk_pass = told->bulk_pass;
     engine.model.drain_bytes_per_s = 64.2e6;
+    engine.model.dirty_known = true;
     engine.model.last_dirty_bytes_per_s = 123.4e6;
     engine.model.device_bytes_per_s = told->device_mb_per_s * BYTES_PER_MB;
     engine.limit.level_bytes_per_s = 12.5e6;
@@ -109,18 +110,22 @@ static void test_longest_reason_fits(void)
 static void test_trace_fits_any_buffer(void)
 {
     ConvergenceVcpu vcpus[2] = {
-        { .id = 3, .dirtied_bytes = 4096, .limit_bytes_per_s = 77 },
-        { .id = 5, .dirtied_bytes = 8192, .limit_bytes_per_s = 88 },
+        { .id = 3, .dirtied_bytes = 4096, .touched_bytes = 12288,
+          .limit_bytes_per_s = 77 },
+        { .id = 5, .dirtied_bytes = 8192, .touched_bytes = 8192,
+          .limit_bytes_per_s = 88 },
     };
     ConvergenceParams params = fixture_params("dirty-limit");
     ConvergenceEngine engine = { .deadline.downtime_limit_ms = 1234 };
     ConvergenceDecision decision = {
         .phase = CONVERGENCE_PHASE_CONVERGING,
         .vcpus_limited = true,
+        .see_rewrites = true,
         .next_sync_ns = 250000000,
     };
     ConvergenceSample sample = {
         .now_ns = FIRST_NS, .interval_ns = 999, .touched_bytes = 31337,
+        .unseen_bytes = 65536,
         .vcpus = vcpus, .n_vcpus = 2, .valid = true,
     };
     char whole[2048], text[2048];
@@ -132,8 +137,8 @@ static void test_trace_fits_any_buffer(void)
     /* The limit in force, which has grown, and not the user's. */
     g_assert_nonnull(strstr(whole, " downtime_ms=1234 "));
     g_assert_nonnull(strstr(whole, " interval_ns=999 "));
-    g_assert_nonnull(strstr(whole, " touched=31337 "));
-    g_assert_nonnull(strstr(whole, " valid=1 v=3:4096 v=5:8192"));
+    g_assert_nonnull(strstr(whole, " touched=31337 unseen=65536 "));
+    g_assert_nonnull(strstr(whole, " valid=1 v=3:4096:12288 v=5:8192:8192"));
     for (size_t i = 1; i <= size; i++) {
         memset(text, '#', sizeof(text));
         g_assert_cmpuint(convergence_format_sample(&engine, &sample, &params,
@@ -146,7 +151,7 @@ static void test_trace_fits_any_buffer(void)
                                                0), ==, size);
     convergence_format_decision(&decision, &sample, text, sizeof(text));
     g_assert_nonnull(strstr(text, "phase=converging "));
-    g_assert_nonnull(strstr(text, " next_sync_ns=250000000 "));
+    g_assert_nonnull(strstr(text, " rewrites=1 next_sync_ns=250000000 "));
     g_assert_nonnull(strstr(text, " l=3:77 l=5:88"));
 }
 
