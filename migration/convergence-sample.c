@@ -44,6 +44,7 @@ static void take_base(ConvergenceSampler *sampler, int64_t now_ns,
         .zero_pages = ram_counters.duplicate,
         .sent_pages = ram_get_total_transferred_pages(),
         .harvested_pages = dirty_harvest_total_pages(),
+        .unseen_pages = dirty_harvest_total_unseen_pages(),
     };
 }
 
@@ -54,6 +55,41 @@ static int64_t vcpu_slept_ns(const CPUState *cpu)
            qatomic_read_i64(&cpu->slowdown.dirty.slept_ns);
 }
 
+/* What a counter has gone up by; a sync that found nothing left it behind. */
+static uint64_t take_pages(uint64_t *base_pages, uint64_t pages)
+{
+    uint64_t more = pages > *base_pages ? pages - *base_pages : 0;
+
+    *base_pages += more;
+    return pages_to_bytes(more);
+}
+
+static void sample_vcpu(CPUState *cpu, ConvergenceVcpu *vcpu, VcpuBase *base,
+                        int64_t interval_ns)
+{
+    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+    uint64_t touched_pages = qatomic_read_u64(&dirty->harvested_touched_pages);
+    uint64_t new_pages = qatomic_read_u64(&dirty->harvested_new_pages);
+    int64_t slept_ns = vcpu_slept_ns(cpu);
+
+    if (vcpu->id != cpu->cpu_index) {
+        *vcpu = (ConvergenceVcpu) { .id = cpu->cpu_index };
+        /* What it wrote before the migration is none of its business. */
+        *base = (VcpuBase) {
+            .touched_pages = qatomic_read_u64(&cpu->dirty_pages),
+            .new_pages = qatomic_read_u64(&dirty->new_pages),
+            .slept_ns = slept_ns,
+        };
+    }
+    vcpu->touched_bytes = take_pages(&base->touched_pages, touched_pages);
+    vcpu->dirtied_bytes = take_pages(&base->new_pages, new_pages);
+    if (interval_ns > 0 && slept_ns >= base->slept_ns) {
+        base->throttle_pct = MIN((slept_ns - base->slept_ns) * 100 /
+                                 interval_ns, 100);
+    }
+    base->slept_ns = slept_ns;
+}
+
 /* BQL held: nobody plugs vCPUs meanwhile. */
 static void sample_vcpus(ConvergenceSampler *sampler, int64_t interval_ns)
 {
@@ -61,29 +97,11 @@ static void sample_vcpus(ConvergenceSampler *sampler, int64_t interval_ns)
     unsigned n = 0;
 
     CPU_FOREACH(cpu) {
-        ConvergenceVcpu *vcpu = &sampler->vcpus[n];
-        VcpuBase *base = &sampler->vcpu_bases[n];
-        uint64_t pages = interval_ns > 0 ?
-            qatomic_read_u64(&cpu->slowdown.dirty.harvested_pages) :
-            qatomic_read_u64(&cpu->dirty_pages);
-        int64_t slept_ns = vcpu_slept_ns(cpu);
-
         if (n == sampler->max_vcpus) {
             break;
         }
-        if (vcpu->id != cpu->cpu_index) {
-            *vcpu = (ConvergenceVcpu) { .id = cpu->cpu_index };
-            *base = (VcpuBase) { .dirty_pages = pages, .slept_ns = slept_ns };
-        }
-        /* A sync that found nothing dirty left the count of an earlier one. */
-        pages = MAX(pages, base->dirty_pages);
-        vcpu->dirtied_bytes = pages_to_bytes(pages - base->dirty_pages);
-        if (interval_ns > 0 && slept_ns >= base->slept_ns) {
-            base->throttle_pct = MIN((slept_ns - base->slept_ns) * 100 /
-                                     interval_ns, 100);
-        }
-        base->dirty_pages = pages;
-        base->slept_ns = slept_ns;
+        sample_vcpu(cpu, &sampler->vcpus[n], &sampler->vcpu_bases[n],
+                    interval_ns);
         n++;
     }
     sampler->n_vcpus = n;
@@ -117,6 +135,12 @@ void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
 {
     sampler->sync_begin_ns = now_ns;
     sampler->sync_begin_remaining_bytes = ram_bytes_remaining();
+}
+
+void convergence_sampler_log_cleared(ConvergenceSampler *sampler,
+                                     int64_t took_ns)
+{
+    sampler->log_cleared_ns += took_ns;
 }
 
 /*
@@ -166,7 +190,8 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
         .wire_bytes = ram_counters.transferred - base->wire_bytes,
         .remaining_bytes = after,
         .ram_bytes = ram_bytes_total(),
-        .sync_cost_ns = now_ns - sampler->sync_begin_ns,
+        .sync_cost_ns = now_ns - sampler->sync_begin_ns +
+                        sampler->log_cleared_ns,
         .throttle_pct = cpu_throttle_get_percentage(),
         .bulk_pass = bulk_pass,
         .valid = runstate_is_running() && !blk_mig_bulk_active(),
@@ -175,6 +200,9 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
     sample.touched_bytes =
         MAX(dirtied_bytes, pages_to_bytes(dirty_harvest_total_pages() -
                                           base->harvested_pages));
+    sample.unseen_bytes = pages_to_bytes(dirty_harvest_total_unseen_pages() -
+                                         base->unseen_pages);
+    sampler->log_cleared_ns = 0;
     follow_bulk_pass(sampler, &sample, gone_bytes);
     sample_vcpus(sampler, sample.interval_ns);
     if (dirtylimit_available(NULL)) {

@@ -19,11 +19,13 @@ typedef struct SampleBase {
     uint64_t zero_pages;
     uint64_t sent_pages;        /* zero pages among them */
     uint64_t harvested_pages;
+    uint64_t unseen_pages;
 } SampleBase;
 
 /* What is remembered of a vCPU between two samples. */
 typedef struct VcpuBase {
-    uint64_t dirty_pages;
+    uint64_t touched_pages;
+    uint64_t new_pages;
     int64_t slept_ns;
     int throttle_pct;           /* share of the last interval slept */
 } VcpuBase;
@@ -32,6 +34,7 @@ typedef struct VcpuBase {
 typedef struct ConvergenceSampler {
     SampleBase base;
     int64_t sync_begin_ns;
+    int64_t log_cleared_ns;     /* what it took since the last interval */
     uint64_t sync_begin_remaining_bytes;
     uint64_t start_bytes;       /* what remained at the start */
     uint64_t bulk_remaining_bytes;
@@ -60,6 +63,14 @@ void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns,
  */
 void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
                                     int64_t now_ns);
+
+/**
+ * convergence_sampler_log_cleared: the log was cleared ahead of time
+ * @sampler: the sampler
+ * @took_ns: for so long nothing was sent; counts as part of the last sync
+ */
+void convergence_sampler_log_cleared(ConvergenceSampler *sampler,
+                                     int64_t took_ns);
 
 /**
  * convergence_sampler_sync_end: the sync is over, and with it an interval

@@ -20,6 +20,7 @@
 #include "qapi/qapi-events-convergence.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
+#include "exec/dirty-harvest.h"
 #include "hw/core/cpu.h"
 #include "io/channel-file.h"
 #include "migration/convergence.h"
@@ -48,6 +49,10 @@ static struct {
     bool may_slow;
     /* When the next sync is due (atomic, read without the lock). */
     int64_t next_sync_ns;
+    /* Rewrites are to be seen from the next page sent on (atomic). */
+    bool see_rewrites;
+    /* Migration thread: what the last sync took, with the BQL. */
+    int64_t sync_took_ns;
 
     /* Under `lock`. */
     bool known;                 /* there is something to report */
@@ -171,8 +176,11 @@ void convergence_start(MigrationState *s)
     progress = make_progress();
     convergence_engine_deadline(&convergence.engine, &convergence.params,
                                 &progress);
-    qatomic_set_i64(&convergence.next_sync_ns,
-                    now + convergence.params.sync_period_ms * SCALE_MS);
+    /* The sync that found all of RAM dirty was just before this. */
+    qatomic_set_i64(&convergence.next_sync_ns, now +
+                    convergence_engine_first_sync_ns(&convergence.engine,
+                                                     &convergence.params,
+                                                     convergence.sync_took_ns));
     if (convergence.params.auto_converge) {
         snprintf(begin, sizeof(begin), "%.1f MB remain: the first look at the "
                  "guest is still to come", remaining_bytes / 1e6);
@@ -181,6 +189,8 @@ void convergence_start(MigrationState *s)
     qemu_mutex_unlock(&convergence.lock);
     qemu_mutex_unlock_iothread();
 
+    dirty_harvest_set_migrating(true);
+    qatomic_set(&convergence.see_rewrites, false);
     qatomic_set(&convergence.may_slow, true);
     qatomic_set(&convergence.running, true);
 }
@@ -208,6 +218,7 @@ void convergence_end(void)
 {
     convergence_switchover();
     qatomic_set(&convergence.running, false);
+    dirty_harvest_set_migrating(false);
 }
 
 bool convergence_sync_due(void)
@@ -323,6 +334,7 @@ void convergence_sync_end(void)
     ConvergenceSample sample;
 
     convergence.pass_remaining_bytes = ram_bytes_remaining();
+    convergence.sync_took_ns = now_ns() - convergence.sampler.sync_begin_ns;
     if (!qatomic_read(&convergence.running) ||
         !qatomic_read(&convergence.may_slow)) {
         return;
@@ -341,7 +353,21 @@ void convergence_sync_end(void)
         update_progress(sample.now_ns);
         qatomic_set_i64(&convergence.next_sync_ns,
                         sample.now_ns + decision->next_sync_ns);
+        qatomic_set(&convergence.see_rewrites, decision->see_rewrites);
     }
+}
+
+void convergence_send_begin(void)
+{
+    int64_t begin_ns;
+
+    if (!qatomic_xchg(&convergence.see_rewrites, false)) {
+        return;
+    }
+    begin_ns = now_ns();
+    dirty_harvest_see_rewrites();
+    convergence_sampler_log_cleared(&convergence.sampler,
+                                    now_ns() - begin_ns);
 }
 
 static void abort_migration(MigrationState *s, const char *why)

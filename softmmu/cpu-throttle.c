@@ -121,7 +121,7 @@ static int64_t thread_cpu_time_ns(void)
     return -1;
 }
 
-bool cpu_throttle_is_news(CPUState *cpu)
+static bool is_news(CPUState *cpu)
 {
     return account_of(cpu)->pct != cpu_throttle_get_percentage();
 }
@@ -150,7 +150,7 @@ static void take_percentage_over(VcpuThrottleAccount *account)
     account->pct = pct;
 }
 
-void cpu_throttle_end_slice(CPUState *cpu, int64_t now_ns)
+static void end_slice(CPUState *cpu, int64_t now_ns)
 {
     VcpuThrottleAccount *account = account_of(cpu);
     int64_t run_ns = now_ns - account->slice_start_ns;
@@ -173,17 +173,17 @@ void cpu_throttle_end_slice(CPUState *cpu, int64_t now_ns)
     take_percentage_over(account);
 }
 
-int64_t cpu_throttle_debt_ns(CPUState *cpu)
+static int64_t debt_ns(CPUState *cpu, int64_t now_ns)
 {
     VcpuThrottleAccount *account = account_of(cpu);
 
-    if (cpu_throttle_is_news(cpu)) {
+    if (is_news(cpu)) {
         take_percentage_over(account);
     }
     return account->debt_ns;
 }
 
-void cpu_throttle_slept(CPUState *cpu, int64_t slept_ns)
+static void slept(CPUState *cpu, int64_t slept_ns)
 {
     VcpuThrottleAccount *account = account_of(cpu);
 
@@ -236,11 +236,11 @@ static int64_t slice_length_ns(const VcpuThrottleAccount *account)
     return slice_ns;
 }
 
-int64_t cpu_throttle_begin_slice(CPUState *cpu, int64_t now_ns)
+static int64_t begin_slice(CPUState *cpu, int64_t now_ns)
 {
     VcpuThrottleAccount *account = account_of(cpu);
 
-    if (cpu_throttle_is_news(cpu)) {
+    if (is_news(cpu)) {
         take_percentage_over(account);
     }
     account->slice_start_ns = now_ns;
@@ -261,7 +261,7 @@ bool cpu_throttle_active(void)
 static void ask_for(int *who_pct, int pct)
 {
     if (qatomic_xchg(who_pct, pct) != pct) {
-        vcpu_slowdown_throttle_changed();
+        vcpu_slowdown_changed();
     }
 }
 
@@ -275,10 +275,21 @@ void cpu_throttle_stop(void)
     ask_for(&migration_pct, 0);
 }
 
+static const VcpuDebtor throttle_debtor = {
+    .by_thread = true,
+    .owed_ns = debt_ns,
+    .slept = slept,
+    .charge = end_slice,
+    .go_on = begin_slice,
+    .is_news = is_news,
+    .is_active = cpu_throttle_active,
+};
+
 void cpu_throttle_init(void)
 {
     host_cpus = count_host_cpus();
     vcpu_slowdown_init();
+    vcpu_slowdown_register(&throttle_debtor);
 }
 
 void qmp_set_cpu_throttle(int64_t percentage, Error **errp)

@@ -20,12 +20,39 @@
 #include "cpu.h"
 #include "exec/dirty-harvest.h"
 #include "exec/exec-all.h"
+#include "exec/memory.h"
 #include "exec/ram_addr.h"
 #include "exec/ramblock.h"
+#include "sysemu/kvm.h"
 #include "sysemu/replay.h"
 #include "sysemu/tcg.h"
 
+#ifdef CONFIG_KVM
+#include "sysemu/kvm_int.h"
+#endif
+
 static Stat64 total_pages;
+static Stat64 total_unseen_pages;
+
+/* The migration's bitmap is there (atomic; readers are in RCU sections). */
+static bool migrating;
+
+static bool log_is_cleared_by_hand(void)
+{
+#ifdef CONFIG_KVM
+    return kvm_enabled() && kvm_state->manual_dirty_log_protect;
+#else
+    return false;
+#endif
+}
+
+DirtyHarvest dirty_harvest_begin(const RAMBlock *block)
+{
+    return (DirtyHarvest) {
+        .block = block,
+        .manual = log_is_cleared_by_hand(),
+    };
+}
 
 /*
  * What a vCPU dirties from here on belongs to the next harvest.  By the end of
@@ -36,8 +63,12 @@ static void note_vcpus(void)
     CPUState *cpu;
 
     CPU_FOREACH(cpu) {
-        qatomic_set_u64(&cpu->slowdown.dirty.harvested_pages,
+        VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+
+        qatomic_set_u64(&dirty->harvested_touched_pages,
                         qatomic_read_u64(&cpu->dirty_pages));
+        qatomic_set_u64(&dirty->harvested_new_pages,
+                        qatomic_read_u64(&dirty->new_pages));
     }
 }
 
@@ -65,6 +96,7 @@ static void flag_tlbs(void)
 
 void dirty_harvest_finish(const DirtyHarvest *harvest)
 {
+    stat64_add(&total_unseen_pages, harvest->unseen_pages);
     if (harvest->pages) {
         stat64_add(&total_pages, harvest->pages);
         note_vcpus();
@@ -101,4 +133,73 @@ void dirty_harvest_page(void)
 uint64_t dirty_harvest_total_pages(void)
 {
     return stat64_get(&total_pages);
+}
+
+uint64_t dirty_harvest_total_unseen_pages(void)
+{
+    return stat64_get(&total_unseen_pages);
+}
+
+/*
+ * A chunk in which nothing waits has no bit in the log that was seen, and all
+ * that comes is news: it can be left alone.
+ */
+static void clear_log_of_waiting(RAMBlock *block)
+{
+    unsigned long chunk_pages = 1UL << block->clear_bmap_shift;
+    unsigned long pages = block->used_length >> TARGET_PAGE_BITS;
+    unsigned long page = 0;
+
+    while ((page = find_next_bit(block->bmap, pages, page)) < pages) {
+        unsigned long first = QEMU_ALIGN_DOWN(page, chunk_pages);
+        unsigned long n = MIN(chunk_pages, pages - first);
+
+        if (clear_bmap_test_and_clear(block, first)) {
+            memory_region_clear_dirty_bitmap(block->mr,
+                (ram_addr_t)first << TARGET_PAGE_BITS,
+                (ram_addr_t)n << TARGET_PAGE_BITS);
+        }
+        page = first + n;
+    }
+}
+
+void dirty_harvest_see_rewrites(void)
+{
+    RAMBlock *block;
+
+    if (!log_is_cleared_by_hand()) {
+        return;
+    }
+    RCU_READ_LOCK_GUARD();
+    RAMBLOCK_FOREACH(block) {
+        if (block->bmap && block->clear_bmap) {
+            clear_log_of_waiting(block);
+        }
+    }
+}
+
+void dirty_harvest_set_migrating(bool now)
+{
+    qatomic_set(&migrating, now);
+    if (!now) {
+        synchronize_rcu();
+    }
+}
+
+bool dirty_harvest_waits(ram_addr_t addr)
+{
+    RAMBlock *block;
+
+    RCU_READ_LOCK_GUARD();
+    if (!qatomic_read(&migrating)) {
+        return false;
+    }
+    RAMBLOCK_FOREACH(block) {
+        if (addr - block->offset < block->used_length) {
+            return block->bmap &&
+                   test_bit((addr - block->offset) >> TARGET_PAGE_BITS,
+                            block->bmap);
+        }
+    }
+    return false;
 }

@@ -1,5 +1,5 @@
 /*
- * How many dirtied pages stand in a vCPU's dirty ring
+ * A walk over the entries of a dirty ring
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -9,12 +9,8 @@
 #include "qemu/osdep.h"
 #include "sysemu/dirty-ring.h"
 
-/* Is the @nth entry from @fetch on (the first is 0) dirtied? */
-static bool is_dirty(const DirtyRingEntry *ring, uint32_t size, uint32_t fetch,
-                     uint32_t nth)
+static bool is_dirty(const DirtyRingEntry *entry)
 {
-    const DirtyRingEntry *entry = &ring[(fetch + nth) & (size - 1)];
-
     /*
      * The producer, in the kernel, stores the flags last.  An entry that was
      * collected, but not handed back to it yet, carries RESET.
@@ -23,39 +19,22 @@ static bool is_dirty(const DirtyRingEntry *ring, uint32_t size, uint32_t fetch,
            DIRTY_RING_ENTRY_DIRTY;
 }
 
-uint32_t dirty_ring_pending(const DirtyRingEntry *ring, uint32_t size,
-                            uint32_t fetch, uint32_t known)
+uint32_t dirty_ring_walk(const DirtyRingEntry *ring, uint32_t size,
+                         uint32_t fetch, uint32_t seen, DirtyRingVisit *visit,
+                         void *opaque)
 {
-    /* Entries below @count are dirty; entry @clean is not, or is past all. */
-    uint32_t count = MIN(known, size);
-    uint32_t clean = size;
-    uint32_t step;
+    /* Behind @fetch if they were harvested since: then the difference wraps. */
+    uint32_t known = seen - fetch;
+    uint32_t n = known <= size ? known : 0;
 
     g_assert(size && !(size & (size - 1)));
+    for (; n < size; n++) {
+        const DirtyRingEntry *entry = &ring[(fetch + n) & (size - 1)];
 
-    if (count && !is_dirty(ring, size, fetch, count - 1)) {
-        clean = count - 1;
-        count = 0;
-    }
-
-    for (step = 1; count < clean; step *= 2) {
-        uint32_t next = MIN(step, clean - count);
-
-        if (!is_dirty(ring, size, fetch, count + next - 1)) {
-            clean = count + next - 1;
+        if (!is_dirty(entry)) {
             break;
         }
-        count += next;
+        visit(opaque, entry);
     }
-
-    while (count < clean) {
-        uint32_t middle = count + (clean - count) / 2;
-
-        if (is_dirty(ring, size, fetch, middle)) {
-            count = middle + 1;
-        } else {
-            clean = middle;
-        }
-    }
-    return count;
+    return fetch + n;
 }

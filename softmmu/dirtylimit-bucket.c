@@ -101,6 +101,11 @@ int64_t dirty_bucket_owed_ns(DirtyBucket *bucket, uint64_t limit_bytes_per_s,
     return 0;
 }
 
+bool dirty_bucket_is_paying(const DirtyBucket *bucket)
+{
+    return load(&bucket->paying);
+}
+
 void dirty_bucket_relimit(DirtyBucket *bucket, uint64_t old_bytes_per_s,
                           uint64_t new_bytes_per_s, int64_t now_ns)
 {

@@ -2,13 +2,13 @@
  * Meters of what single vCPUs dirty
  *
  * TCG sees a vCPU's first write to a page after the page's dirty bit was
- * cleared, KVM writes such a page into the vCPU's ring.  So a page is seen
- * again only when its bit is cleared again, and something has to do that:
+ * cleared, KVM writes such a page into the vCPU's ring (dirty-ring.c).  So a
+ * page is seen again only when its bit is cleared again, and something has to
+ * do that:
  *
  * - during a migration, its bitmap sync, and nothing here may: the bits are
  *   the migration's;
- * - else, with TCG, each period here;
- * - else, with KVM, each second its own reaper, which harvests the rings.
+ * - else each period here.
  *
  * The BQL guards all of this, harvests of rings included.
  *
@@ -21,6 +21,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "cpu.h"
+#include "exec/dirty-harvest.h"
 #include "exec/memory.h"
 #include "exec/ram_addr.h"
 #include "sysemu/dirty-ring.h"
@@ -28,16 +29,6 @@
 #include "sysemu/kvm.h"
 #include "sysemu/tcg.h"
 #include "trace.h"
-
-#ifdef CONFIG_KVM
-#include <linux/kvm.h>
-
-QEMU_BUILD_BUG_ON(sizeof(DirtyRingEntry) != sizeof(struct kvm_dirty_gfn));
-QEMU_BUILD_BUG_ON(offsetof(DirtyRingEntry, flags) !=
-                  offsetof(struct kvm_dirty_gfn, flags));
-QEMU_BUILD_BUG_ON(DIRTY_RING_ENTRY_DIRTY != KVM_DIRTY_GFN_F_DIRTY);
-QEMU_BUILD_BUG_ON(DIRTY_RING_ENTRY_RESET != KVM_DIRTY_GFN_F_RESET);
-#endif
 
 #define PERIOD_NS           (DIRTYLIMIT_CALC_TIME_MS * (int64_t)SCALE_MS)
 
@@ -55,32 +46,25 @@ bool dirtylimit_by_ring(void)
     return kvm_enabled() && kvm_dirty_ring_enabled();
 }
 
-/* Pages that stand in a vCPU's ring.  None while it has no ring. */
-static uint32_t ring_pages(CPUState *cpu)
+bool dirtylimit_count_page(CPUState *cpu, ram_addr_t addr)
 {
-#ifdef CONFIG_KVM
     VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
-    uint32_t fetch = cpu->kvm_fetch_index;
-    uint32_t known = dirty->ring_end - fetch;
-    uint32_t pages;
 
-    if (!cpu->created || !cpu->kvm_dirty_gfns) {
-        return 0;
+    /* One thread at a time: this vCPU's own, or who holds the BQL. */
+    qatomic_set_u64(&cpu->dirty_pages, cpu->dirty_pages + 1);
+    if (dirty_harvest_waits(addr)) {
+        return false;
     }
-    /* Harvested beyond the last look: nothing is known. */
-    known = known > kvm_dirty_ring_size() ? 0 : known;
-    pages = dirty_ring_pending((DirtyRingEntry *)cpu->kvm_dirty_gfns,
-                               kvm_dirty_ring_size(), fetch, known);
-    dirty->ring_end = fetch + pages;
-    return pages;
-#else
-    return 0;
-#endif
+    qatomic_set_u64(&dirty->new_pages, dirty->new_pages + 1);
+    return true;
 }
 
 uint64_t dirtylimit_vcpu_pages(CPUState *cpu)
 {
-    return qatomic_read_u64(&cpu->dirty_pages) + ring_pages(cpu);
+    if (dirtylimit_by_ring()) {
+        dirty_ring_look(cpu);
+    }
+    return qatomic_read_u64(&cpu->slowdown.dirty.new_pages);
 }
 
 uint64_t dirtylimit_vcpu_rate(CPUState *cpu)
@@ -111,13 +95,17 @@ static void end_period(CPUState *cpu, int64_t now_ns)
                           qatomic_read_i64(&dirty->slept_ns));
 }
 
-/* Have TCG see the next write to each page, and so count it once a period. */
+/* Have the next write to each page seen, and so counted once a period. */
 static void clear_dirty_bits(void)
 {
     RAMBlock *block;
 
-    if (!tcg_enabled() || (global_dirty_tracking & GLOBAL_DIRTY_MIGRATION)) {
+    if (global_dirty_tracking & GLOBAL_DIRTY_MIGRATION) {
         return;
+    }
+    if (dirtylimit_by_ring()) {
+        /* What is in the rings, and what was taken out of them before. */
+        memory_global_dirty_log_sync();
     }
     RCU_READ_LOCK_GUARD();
     RAMBLOCK_FOREACH(block) {

@@ -1,25 +1,29 @@
 /*
  * Limit how fast single vCPUs dirty pages
  *
- *   TCG: vCPU thread, slow path       KVM: ring full, or the look below
+ *   TCG: vCPU thread, slow path       KVM's ring: the vCPU's own look at it
  *            |                                  |
  *            +----> charge the vCPU's bucket <--+
  *                          | in debt
  *                          v
- *                 vcpu_slowdown_request() ... the vCPU sleeps
+ *                   the vCPU sleeps (vcpu-slowdown.c)
+ *
+ * What is charged is a page that adds to a migration's work.  One that waits to
+ * be sent already is free.
  *
  * TCG tells of each page at once.  KVM stops a vCPU only when its ring is
- * full, and 65536 pages are 51 s worth of a limit of 5 MB/s.  So while a KVM
- * vCPU with a limit runs, a timer looks at what stands in its ring, when the
- * vCPU may have used up what it saved: between LOOK_MIN_NS and LOOK_MAX_NS
- * after the last look, by the speed that was seen.
+ * full, and 65536 pages are 51 s worth of a limit of 5 MB/s.  So a KVM vCPU
+ * with a limit has its own alarm call it out of guest code, to look at what
+ * stands in its ring, when it may have used up what it saved: between
+ * LOOK_MIN_NS and LOOK_MAX_NS after the last look, by the speed that was seen.
  *
  * Locks.  The bucket is lock-free and the limit in force atomic, for they are
  * met in guest code; all else is guarded by the BQL.
  *
  * Rejected: to adjust a vCPU's sleeps once a second by the rate of the last
  * second.  It has no answer to a writer that changes faster, and none below
- * the noise of one measurement.
+ * the noise of one measurement.  And a timer of the main loop that looks at the
+ * rings of all vCPUs: at 10 kHz it kept the BQL from everybody else.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -39,6 +43,8 @@
 #define LOOK_MIN_NS         (100 * SCALE_US)
 /* So long a vCPU that wrote little may write flat out before it is seen. */
 #define LOOK_MAX_NS         (10 * SCALE_MS)
+/* One that wrote nothing at all may be idle, and is woken up by each look. */
+#define LOOK_IDLE_NS        (20 * SCALE_MS)
 
 /* A limit of this vCPU's own: none, whatever is set for all. */
 #define OWN_LIMIT_NONE      UINT64_MAX
@@ -49,8 +55,6 @@ static struct {
     bool in_service;
     /* The user's, for vCPUs without one of their own. */
     uint64_t all_bytes_per_s;
-    /* Of the main loop; made when first used. */
-    QEMUTimer *look_timer;
 } dirtylimit;
 
 static int64_t clock_ns(void)
@@ -81,94 +85,107 @@ uint64_t dirtylimit_of(CPUState *cpu)
 
 /* --- Charging --- */
 
-static void charge(CPUState *cpu, uint64_t limit_bytes_per_s, uint64_t pages,
-                   int64_t now_ns)
+/* Returns: whether the vCPU is in debt. */
+static bool charge_pages(CPUState *cpu, uint64_t limit_bytes_per_s,
+                         uint64_t pages, int64_t now_ns)
 {
-    if (dirty_bucket_charge(&cpu->slowdown.dirty.bucket, limit_bytes_per_s,
-                            pages * TARGET_PAGE_SIZE, now_ns)) {
+    return dirty_bucket_charge(&cpu->slowdown.dirty.bucket, limit_bytes_per_s,
+                               pages * TARGET_PAGE_SIZE, now_ns);
+}
+
+void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr)
+{
+    uint64_t limit_bytes_per_s = dirtylimit_of(cpu);
+
+    if (dirtylimit_count_page(cpu, addr) && unlikely(limit_bytes_per_s) &&
+        charge_pages(cpu, limit_bytes_per_s, 1, clock_ns())) {
         vcpu_slowdown_request(cpu);
     }
 }
 
-void dirtylimit_page_dirtied(CPUState *cpu)
+/* When to look at a polled meter again, by what the last look has seen. */
+static int64_t look_delay_ns(VcpuDirtyBucket *dirty, uint64_t pages,
+                             uint64_t limit_bytes_per_s, int64_t now_ns)
 {
-    uint64_t limit_bytes_per_s = dirtylimit_of(cpu);
-
-    /* This thread is the only writer. */
-    qatomic_set_u64(&cpu->dirty_pages, cpu->dirty_pages + 1);
-    if (unlikely(limit_bytes_per_s)) {
-        charge(cpu, limit_bytes_per_s, 1, clock_ns());
-    }
-}
-
-/* Charge what came into a ring.  Returns: when to look again, in ns. */
-static int64_t look(CPUState *cpu, int64_t now_ns)
-{
-    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
-    uint64_t limit_bytes_per_s = dirtylimit_of(cpu);
-    uint64_t total_pages = dirtylimit_vcpu_pages(cpu);
-    uint64_t pages = total_pages - dirty->charged_pages;
     int64_t ran_ns = MAX(now_ns - dirty->looked_ns, 1);
-    double speed, until_paid_ns;
+    double speed = (double)pages * TARGET_PAGE_SIZE * NANOSECONDS_PER_SECOND /
+                   ran_ns;
+    double until_paid_ns;
 
-    dirty->charged_pages = total_pages;
-    dirty->looked_ns = now_ns;
-    if (pages) {
-        charge(cpu, limit_bytes_per_s, pages, now_ns);
-    }
-    speed = (double)pages * TARGET_PAGE_SIZE * NANOSECONDS_PER_SECOND / ran_ns;
     dirty->speed_bytes_per_s = MAX(speed, dirty->speed_bytes_per_s * 0.875);
     if (dirty->speed_bytes_per_s <= limit_bytes_per_s) {
-        return LOOK_MAX_NS;
+        return pages ? LOOK_MAX_NS : LOOK_IDLE_NS;
     }
     until_paid_ns = now_ns - qatomic_read_i64(&dirty->bucket.paid_until_ns);
     until_paid_ns *= (double)limit_bytes_per_s / dirty->speed_bytes_per_s;
     return MIN(MAX(until_paid_ns, LOOK_MIN_NS), LOOK_MAX_NS);
 }
 
-static void look_at_rings(void *unused)
+/* Charge what a polled meter has counted since the last look. */
+static void look(CPUState *cpu, int64_t now_ns)
 {
-    CPUState *cpu;
-    int64_t now_ns = clock_ns();
-    int64_t next_ns = LOOK_MAX_NS;
+    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+    uint64_t limit_bytes_per_s = dirtylimit_of(cpu);
+    uint64_t total_pages, pages;
 
-    if (!dirtylimit_in_service()) {
+    if (!limit_bytes_per_s || !dirtylimit_by_ring()) {
         return;
     }
-    CPU_FOREACH(cpu) {
-        /* One that sleeps dirties nothing; dirtylimit_slept() comes back. */
-        if (cpu->created && dirtylimit_of(cpu) &&
-            !qatomic_read(&cpu->slowdown.queued)) {
-            next_ns = MIN(next_ns, look(cpu, now_ns));
-        }
+    total_pages = dirtylimit_vcpu_pages(cpu);
+    pages = total_pages - dirty->charged_pages;
+    if (pages) {
+        charge_pages(cpu, limit_bytes_per_s, pages, now_ns);
     }
-    timer_mod_ns(dirtylimit.look_timer, now_ns + next_ns);
+    dirty->look_delay_ns = look_delay_ns(dirty, pages, limit_bytes_per_s,
+                                         now_ns);
+    dirty->charged_pages = total_pages;
+    dirty->looked_ns = now_ns;
+}
+
+/* The vCPU goes on, after a look and maybe a sleep. */
+static int64_t next_look_ns(CPUState *cpu, int64_t now_ns)
+{
+    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+
+    if (!dirtylimit_of(cpu) || !dirtylimit_by_ring()) {
+        return 0;
+    }
+    /* Having slept it has next to nothing saved up. */
+    if (now_ns - dirty->looked_ns >= SCALE_MS) {
+        dirty->looked_ns = now_ns;
+        return LOOK_MIN_NS;
+    }
+    return MAX(dirty->look_delay_ns, LOOK_MIN_NS);
 }
 
 void dirtylimit_ring_full(CPUState *cpu)
 {
     if (dirtylimit_of(cpu)) {
-        look(cpu, clock_ns());
+        vcpu_slowdown_request(cpu);
     }
 }
 
-int64_t dirtylimit_debt_ns(CPUState *cpu, int64_t now_ns)
+static int64_t debt_ns(CPUState *cpu, int64_t now_ns)
 {
     return dirty_bucket_owed_ns(&cpu->slowdown.dirty.bucket,
                                 dirtylimit_of(cpu), now_ns);
 }
 
-void dirtylimit_slept(CPUState *cpu, int64_t slept_ns)
+static void slept(CPUState *cpu, int64_t slept_ns)
 {
     VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
 
-    qatomic_set_i64(&dirty->slept_ns, dirty->slept_ns + slept_ns);
-    if (dirtylimit_by_ring() && dirtylimit_in_service()) {
-        dirty->looked_ns = clock_ns();
-        timer_mod_anticipate_ns(dirtylimit.look_timer,
-                                dirty->looked_ns + LOOK_MIN_NS);
+    if (dirty_bucket_is_paying(&dirty->bucket)) {
+        qatomic_set_i64(&dirty->slept_ns, dirty->slept_ns + slept_ns);
     }
 }
+
+static const VcpuDebtor limit_debtor = {
+    .owed_ns = debt_ns,
+    .slept = slept,
+    .charge = look,
+    .go_on = next_look_ns,
+};
 
 /* --- Limits --- */
 
@@ -195,15 +212,9 @@ static void start_service(void)
     if (dirtylimit_in_service()) {
         return;
     }
+    vcpu_slowdown_register(&limit_debtor);
     dirtylimit_meter_get();
     qatomic_set(&dirtylimit.in_service, true);
-    if (dirtylimit_by_ring()) {
-        if (!dirtylimit.look_timer) {
-            dirtylimit.look_timer = timer_new_ns(QEMU_CLOCK_REALTIME,
-                                                 look_at_rings, NULL);
-        }
-        timer_mod_ns(dirtylimit.look_timer, clock_ns() + LOOK_MAX_NS);
-    }
 }
 
 /* Put the limits of a vCPU into force. */
@@ -229,6 +240,10 @@ static void apply(CPUState *cpu)
     qatomic_set_u64(&dirty->limit_bytes_per_s, new);
     if (old && (!new || new > old)) {
         vcpu_slowdown_wake(cpu);
+    }
+    if (!old && cpu->created && !cpu->unplug && dirtylimit_by_ring()) {
+        /* From now on its alarm calls it to look. */
+        vcpu_slowdown_request(cpu);
     }
 }
 

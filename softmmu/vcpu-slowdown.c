@@ -1,16 +1,22 @@
 /*
- * The one place where vCPUs sleep for cpu-throttle and dirtylimit
+ * The one place where vCPUs sleep, for whoever registered as a debtor
  *
- *      slice timer, dirtylimit            vCPU thread
- *      -----------------------            -----------
- *      vcpu_slowdown_request() --kick-->  leaves guest code  <------------+
- *                                         vcpu_slowdown_pay():            |
- *                                           end the run slice, charge it  |
+ *      debtors, timer                     vCPU thread
+ *      --------------                     -----------
+ *      vcpu_slowdown_request() --mark-->  leaves guest code  <------------+
+ *                                         serves its queue of work:       |
+ *                                           a mark says that it is due    |
+ *                                         if it is due, it pays:          |
+ *                                           debtors charge it             |
  *                                           while something is owed:      |
  *                                             sleep on halt_cond          |
  *                                             serve work that came in     |
- *      slice timer           <--due_ns--    begin the next run slice      |
+ *      timer           <--due_ns--        debtors say when it is due next |
  *                                         enters guest code   own alarm --+
+ *
+ * The mark is a work item of async_run_on_cpu(), and the sleep is not part of
+ * it: work that was queued before it, and run_on_cpu() whose caller waits until
+ * the queue is empty, does not wait for the sleep.
  *
  * A sleep is a timed wait on cpu->halt_cond, as that of a halted vCPU.  All
  * that wants a vCPU kicks it, a kick broadcasts halt_cond, and a sleeper that
@@ -21,15 +27,14 @@
  * the time that was measured, never by the time that was asked for; what is
  * left over, below a millisecond either way, stays in the accounts.
  *
- * Work that other threads queue on a sleeper (run_on_cpu() among it, whose
- * caller waits) is served within the sleep.  Two other ways were considered.
- * To requeue the sleep behind that work delays the caller all the same, as
- * process_queued_cpu_work() wakes callers when the queue is empty and not
- * before.  To end the sleep lets a guest that floods its vCPUs with TLB
+ * Work that comes while the vCPU sleeps is served within the sleep.  To end the
+ * sleep for it was rejected: it lets a guest that floods its vCPUs with TLB
  * shoot-downs go unthrottled.
  *
- * A slice is ended by the vCPU's own alarm (vcpu-alarm.c).  The timer beside it
- * serves halted vCPUs, and all of them where there are no such alarms.
+ * What the vCPU is due for next is told by its own alarm (vcpu-alarm.c).  The
+ * timer beside it serves halted vCPUs, and all of them where there are no such
+ * alarms.  A vCPU that is being unplugged sets none: its signal would find a
+ * vCPU that is taken down.
  *
  * That timer is one for all vCPUs and goes by QEMU_CLOCK_REALTIME.  One, as
  * nothing is then left behind when a vCPU is unplugged, and vCPUs plugged later
@@ -48,8 +53,6 @@
 #include "qemu/timer.h"
 #include "hw/core/cpu.h"
 #include "sysemu/cpus.h"
-#include "sysemu/cpu-throttle.h"
-#include "sysemu/dirtylimit.h"
 #include "sysemu/runstate.h"
 #include "sysemu/vcpu-alarm.h"
 #include "sysemu/vcpu-slowdown.h"
@@ -60,8 +63,10 @@
  */
 #define SLEEP_MAX_NS            (95 * SCALE_MS)
 
-/* How long a vCPU runs that the limit above let go with dirtylimit's debt. */
+/* How long a vCPU runs that the limit above let go with a debt. */
 #define REPRIEVE_NS             (1 * SCALE_MS)
+
+#define DEBTORS_MAX             4
 
 /*
  * A vCPU in guest code is called out of it by its own alarm, in time.  The main
@@ -70,8 +75,10 @@
  */
 #define ALARM_GRACE_NS          (5 * SCALE_MS)
 
-/* While throttled, vCPUs that were plugged are found within so long. */
+/* While vCPUs are slowed, those plugged are found within so long. */
 #define HOUSEKEEPING_NS         (100 * SCALE_MS)
+
+static const VcpuDebtor *debtors[DEBTORS_MAX];
 
 static QEMUTimer *slowdown_timer;
 
@@ -127,49 +134,79 @@ static void serve_queued_work(CPUState *payer)
     }
 }
 
-static int64_t dirty_debt_ns(CPUState *payer, int64_t now_ns)
-{
-    CPUState *cpu;
-    int64_t debt_ns = 0;
+/* Walk the accounts of a thread: those of each vCPU, and those of its own. */
+#define FOREACH_ACCOUNT(debtor, cpu, payer) \
+    for (const VcpuDebtor **d = debtors; (debtor = *d); d++) \
+        FOREACH_OF_THREAD(cpu, payer) \
+            if (!(debtor->by_thread && cpu != payer))
 
-    FOREACH_OF_THREAD(cpu, payer) {
-        debt_ns = MAX(debt_ns, dirtylimit_debt_ns(cpu, now_ns));
+static void charge(CPUState *payer, int64_t now_ns)
+{
+    const VcpuDebtor *debtor;
+    CPUState *cpu;
+
+    FOREACH_ACCOUNT(debtor, cpu, payer) {
+        if (debtor->charge) {
+            debtor->charge(cpu, now_ns);
+        }
     }
-    return debt_ns;
 }
 
-static void slept(CPUState *payer, int64_t slept_ns, bool for_dirtying)
+static int64_t owed_ns(CPUState *payer, int64_t now_ns)
 {
+    const VcpuDebtor *debtor;
+    CPUState *cpu;
+    int64_t most_ns = 0;
+
+    FOREACH_ACCOUNT(debtor, cpu, payer) {
+        most_ns = MAX(most_ns, debtor->owed_ns(cpu, now_ns));
+    }
+    return most_ns;
+}
+
+static void slept(CPUState *payer, int64_t slept_ns)
+{
+    const VcpuDebtor *debtor;
     CPUState *cpu;
 
-    cpu_throttle_slept(payer, slept_ns);
-    if (!for_dirtying) {
-        return;
+    FOREACH_ACCOUNT(debtor, cpu, payer) {
+        debtor->slept(cpu, slept_ns);
     }
-    FOREACH_OF_THREAD(cpu, payer) {
-        dirtylimit_slept(cpu, slept_ns);
+}
+
+/* Returns: how long the vCPU may stay in guest code, 0 for as it likes. */
+static int64_t go_on(CPUState *payer, int64_t now_ns)
+{
+    const VcpuDebtor *debtor;
+    CPUState *cpu;
+    int64_t least_ns = owed_ns(payer, now_ns) < SCALE_MS ? INT64_MAX :
+                       REPRIEVE_NS;
+
+    FOREACH_ACCOUNT(debtor, cpu, payer) {
+        int64_t run_ns = debtor->go_on ? debtor->go_on(cpu, now_ns) : 0;
+
+        least_ns = run_ns ? MIN(least_ns, run_ns) : least_ns;
     }
+    return least_ns < INT64_MAX ? least_ns : 0;
 }
 
 /* Sleep until little is owed, or for SLEEP_MAX_NS. */
-static void sleep_off_debts(CPUState *cpu)
+static void sleep_off_debts(CPUState *payer)
 {
     int64_t end_ns = clock_ns() + SLEEP_MAX_NS;
 
-    /* What is queued behind this item already has kicked, and will not again */
-    serve_queued_work(cpu);
-    while (!must_leave(cpu)) {
-        int64_t now_ns = clock_ns();
-        int64_t throttle_ns = cpu_throttle_debt_ns(cpu);
-        int64_t dirty_ns = dirty_debt_ns(cpu, now_ns);
-        int64_t wait_ns = MIN(MAX(throttle_ns, dirty_ns), end_ns - now_ns);
+    while (!must_leave(payer)) {
+        int64_t now_ns, wait_ns;
 
+        /* What came without the BQL since the queue was served kicked then. */
+        serve_queued_work(payer);
+        now_ns = clock_ns();
+        wait_ns = MIN(owed_ns(payer, now_ns), end_ns - now_ns);
         if (wait_ns < SCALE_MS) {
             break;
         }
-        qemu_cond_timedwait_iothread(cpu->halt_cond, wait_ns / SCALE_MS);
-        serve_queued_work(cpu);
-        slept(cpu, clock_ns() - now_ns, dirty_ns > 0);
+        qemu_cond_timedwait_iothread(payer->halt_cond, wait_ns / SCALE_MS);
+        slept(payer, clock_ns() - now_ns);
     }
 }
 
@@ -188,29 +225,37 @@ static bool set_alarm(CPUState *payer, int64_t slice_ns)
     return !next_of_thread(payer) && vcpu_alarm_set(slice_ns);
 }
 
-/*
- * The work item.  Between the last look at the debts and the reset of `queued`
- * the BQL is not let go of, so a request made with it held is never lost.
- */
-static void vcpu_slowdown_pay(CPUState *cpu, run_on_cpu_data unused)
+static void set_due(CPUState *payer, int64_t now_ns, int64_t run_ns)
 {
-    VcpuSlowdown *slowdown = &cpu->slowdown;
-    int64_t now_ns, slice_ns;
+    VcpuSlowdown *slowdown = &payer->slowdown;
+
+    slowdown->due_ns = now_ns + run_ns;
+    slowdown->alarmed = set_alarm(payer, run_ns);
+    timer_mod_anticipate_ns(slowdown_timer, request_ns(slowdown));
+}
+
+/*
+ * Between the last look at the debts and the reset of `due` the BQL is not let
+ * go of, so a request made with it held is never lost.
+ */
+static void pay(CPUState *payer)
+{
+    VcpuSlowdown *slowdown = &payer->slowdown;
+    int64_t now_ns, run_ns;
 
     slowdown->due_ns = 0;
-    cpu_throttle_end_slice(cpu, clock_ns());
-    sleep_off_debts(cpu);
+    charge(payer, clock_ns());
+    sleep_off_debts(payer);
+    slowdown->due = false;
+    if (payer->unplug) {
+        vcpu_alarm_set(0);
+        return;
+    }
     now_ns = clock_ns();
-    slice_ns = cpu_throttle_begin_slice(cpu, now_ns);
-    if (dirty_debt_ns(cpu, now_ns) >= SCALE_MS) {
-        slice_ns = slice_ns ? MIN(slice_ns, REPRIEVE_NS) : REPRIEVE_NS;
+    run_ns = go_on(payer, now_ns);
+    if (run_ns) {
+        set_due(payer, now_ns, run_ns);
     }
-    if (slice_ns) {
-        slowdown->due_ns = now_ns + slice_ns;
-        slowdown->alarmed = set_alarm(cpu, slice_ns);
-        timer_mod_anticipate_ns(slowdown_timer, request_ns(slowdown));
-    }
-    qatomic_mb_set(&slowdown->queued, false);
 }
 
 void vcpu_slowdown_left_guest(CPUState *cpu)
@@ -222,17 +267,25 @@ void vcpu_slowdown_left_guest(CPUState *cpu)
         vcpu_alarm_set(0);
         return;
     }
-    if (slowdown->due_ns && slowdown->due_ns <= clock_ns() &&
-        !qatomic_xchg(&slowdown->queued, true)) {
-        vcpu_slowdown_pay(cpu, RUN_ON_CPU_NULL);
+    if (slowdown->due ||
+        (slowdown->due_ns && slowdown->due_ns <= clock_ns())) {
+        pay(cpu);
     }
+}
+
+/* The work item. */
+static void come_due(CPUState *cpu, run_on_cpu_data unused)
+{
+    /* A debt made before this is seen when it pays; one made later asks anew */
+    qatomic_mb_set(&cpu->slowdown.requested, false);
+    cpu->slowdown.due = true;
 }
 
 void vcpu_slowdown_request(CPUState *cpu)
 {
     cpu = vcpu_slowdown_payer(cpu);
-    if (!qatomic_xchg(&cpu->slowdown.queued, true)) {
-        async_run_on_cpu(cpu, vcpu_slowdown_pay, RUN_ON_CPU_NULL);
+    if (!qatomic_xchg(&cpu->slowdown.requested, true)) {
+        async_run_on_cpu(cpu, come_due, RUN_ON_CPU_NULL);
     }
 }
 
@@ -248,10 +301,33 @@ int vcpu_slowdown_threads(void)
     return nr_threads;
 }
 
+static bool is_news(CPUState *payer)
+{
+    const VcpuDebtor *debtor;
+    CPUState *cpu;
+
+    FOREACH_ACCOUNT(debtor, cpu, payer) {
+        if (debtor->is_news && debtor->is_news(cpu)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool any_active(void)
+{
+    for (const VcpuDebtor **d = debtors; *d; d++) {
+        if ((*d)->is_active && (*d)->is_active()) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Request what is due of one vCPU.  Returns: when to come back, 0 = never. */
 static int64_t attend_to(CPUState *cpu, int64_t now_ns, bool running)
 {
-    if (cpu_throttle_is_news(cpu)) {
+    if (is_news(cpu)) {
         vcpu_slowdown_request(cpu);
         qemu_cond_broadcast(cpu->halt_cond);
         return 0;
@@ -277,14 +353,14 @@ static void attend_to_all(void *unused)
     int64_t now_ns = clock_ns();
     int64_t next_ns = INT64_MAX;
 
-    if (running && cpu_throttle_active()) {
+    if (running && any_active()) {
         next_ns = now_ns + HOUSEKEEPING_NS;
     }
     nr_threads = 0;
     CPU_FOREACH(cpu) {
         int64_t due_ns;
 
-        if (!cpu->created || vcpu_slowdown_payer(cpu) != cpu) {
+        if (!cpu->created || cpu->unplug || vcpu_slowdown_payer(cpu) != cpu) {
             continue;
         }
         nr_threads++;
@@ -298,7 +374,7 @@ static void attend_to_all(void *unused)
     }
 }
 
-void vcpu_slowdown_throttle_changed(void)
+void vcpu_slowdown_changed(void)
 {
     if (qemu_mutex_iothread_locked()) {
         attend_to_all(NULL);
@@ -313,6 +389,19 @@ static void run_state_changed(void *unused, bool running, RunState state)
     if (running) {
         attend_to_all(NULL);
     }
+}
+
+void vcpu_slowdown_register(const VcpuDebtor *debtor)
+{
+    const VcpuDebtor **d = debtors;
+
+    g_assert(debtor->owed_ns && debtor->slept);
+    while (*d && *d != debtor) {
+        d++;
+    }
+    /* The last entry stays NULL. */
+    g_assert(d < debtors + DEBTORS_MAX - 1);
+    *d = debtor;
 }
 
 void vcpu_slowdown_init(void)

@@ -10,8 +10,24 @@
  * - The pages it found, whether or not they already waited to be sent, are the
  *   guest's true dirty rate, which the sync's own result saturates away.
  *
- * For include/exec/ram_addr.h alone, which is included in many places: keep
- * this header light.
+ * That second point needs care with KVM's bitmap log under manual protection,
+ * which most guests have:
+ *
+ *      sync        chunk cleared,      sync            sync
+ *                  then sent
+ *   log ##########|................|..#..#......|.....##..#......|
+ *       all set:   none             written      the same ones are reported
+ *       says       set              since then   again, and what came since
+ *       nothing
+ *
+ * There a bit stands until its chunk is cleared, which QEMU does before it
+ * sends the first page of the chunk.  In a chunk that was cleared since the
+ * last sync each bit is a page that was written.  In any other chunk only a
+ * page that did not wait is known to have been written; of those that waited
+ * already nobody can tell.  They are counted apart, as not seen.
+ *
+ * Beside include/exec/ram_addr.h, which is included in many places, only
+ * migration/convergence*.c and the meters of vCPUs use this: keep it light.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -21,19 +37,42 @@
 #ifndef EXEC_DIRTY_HARVEST_H
 #define EXEC_DIRTY_HARVEST_H
 
+#include "qemu/bitops.h"
 #include "qemu/host-utils.h"
+#include "exec/ramblock.h"
 
-/* Zero-initialised: nothing harvested yet. */
+/* The sync of one block; dirty_harvest_begin() makes it. */
 typedef struct DirtyHarvest {
+    const RAMBlock *block;
+    /* The log reports a page until its chunk is cleared. */
+    bool manual;
+    /* Seen written since the last sync. */
     uint64_t pages;
+    /* Waited already, and may have been written again or not. */
+    uint64_t unseen_pages;
 } DirtyHarvest;
 
 /**
+ * dirty_harvest_begin: a sync of one block begins
+ */
+DirtyHarvest dirty_harvest_begin(const RAMBlock *block);
+
+/**
  * dirty_harvest_word: note the dirty bits taken out of one word
+ * @word: its index in the block's bitmap, which has not got @bits yet
  */
 static inline void dirty_harvest_word(DirtyHarvest *harvest,
-                                      unsigned long bits)
+                                      unsigned long word, unsigned long bits)
 {
+    const RAMBlock *block = harvest->block;
+
+    /* A chunk is 64 pages at least, so a word lies in one. */
+    if (harvest->manual && block->clear_bmap &&
+        test_bit(word * BITS_PER_LONG >> block->clear_bmap_shift,
+                 block->clear_bmap)) {
+        harvest->unseen_pages += ctpopl(bits & block->bmap[word]);
+        bits &= ~block->bmap[word];
+    }
     harvest->pages += ctpopl(bits);
 }
 
@@ -60,10 +99,42 @@ void dirty_harvest_discard(RAMBlock *block);
 void dirty_harvest_page(void);
 
 /**
- * dirty_harvest_total_pages: pages found dirty by all syncs so far
+ * dirty_harvest_total_pages: pages that all syncs so far saw written
  *
- * A page counts once a sync that found it dirty.  Any thread.
+ * A page counts once a sync that saw it.  Any thread.
  */
 uint64_t dirty_harvest_total_pages(void);
+
+/**
+ * dirty_harvest_total_unseen_pages: pages that all syncs so far could not tell
+ * of whether they were written again.  Any thread.
+ */
+uint64_t dirty_harvest_total_unseen_pages(void);
+
+/**
+ * dirty_harvest_see_rewrites: have writes to pages that wait seen, too
+ *
+ * Clears the log of all chunks with such pages, ahead of their being sent.
+ * Does nothing where no log is cleared by hand.  Takes some ms for each GiB
+ * that waits.  Migration thread, with the lock of the migration's bitmap and
+ * without the BQL.
+ */
+void dirty_harvest_see_rewrites(void);
+
+/**
+ * dirty_harvest_set_migrating: a migration's bitmap can be asked, or no longer
+ *
+ * To be unset before the bitmap is freed; nobody looks at it any more once
+ * this returns.  Migration thread, BQL not held.
+ */
+void dirty_harvest_set_migrating(bool migrating);
+
+/**
+ * dirty_harvest_waits: whether a page waits to be sent, so that a write to it
+ * adds nothing to the migration's work
+ *
+ * False while there is no migration.  Any thread, no lock needed.
+ */
+bool dirty_harvest_waits(ram_addr_t addr);
 
 #endif /* EXEC_DIRTY_HARVEST_H */

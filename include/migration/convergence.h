@@ -60,6 +60,15 @@ void convergence_sync_begin(void);
 void convergence_sync_end(void);
 
 /**
+ * convergence_send_begin: the save loop is about to send pages
+ *
+ * Has rewrites of pages that wait seen until the next sync, if the engine asked
+ * for that.  Migration thread, with the lock of the migration's bitmap and
+ * without the BQL.
+ */
+void convergence_send_begin(void);
+
+/**
  * convergence_sync_due: whether the engine wants a sync now
  *
  * Migration thread, no lock needed.  Always false while auto-converge is off.

@@ -52,27 +52,4 @@ bool cpu_throttle_active(void);
  */
 int cpu_throttle_get_percentage(void);
 
-/*
- * What follows is for the place where vCPUs sleep, softmmu/vcpu-slowdown.c.
- * All of it runs with the BQL held.
- */
-
-/* Whether @cpu's account goes by another percentage than that in force. */
-bool cpu_throttle_is_news(CPUState *cpu);
-
-/* End the run slice at @now_ns: charge it.  In the vCPU's thread. */
-void cpu_throttle_end_slice(CPUState *cpu, int64_t now_ns);
-
-/* What @cpu owes, at the percentage in force.  In the vCPU's thread. */
-int64_t cpu_throttle_debt_ns(CPUState *cpu);
-
-/* @cpu paid.  In the vCPU's thread. */
-void cpu_throttle_slept(CPUState *cpu, int64_t slept_ns);
-
-/*
- * Begin a run slice at @now_ns.  In the vCPU's thread.
- * Returns: how long it shall be, 0 for without end
- */
-int64_t cpu_throttle_begin_slice(CPUState *cpu, int64_t now_ns);
-
 #endif /* SYSEMU_CPU_THROTTLE_H */

@@ -1,8 +1,12 @@
 /*
- * How many dirtied pages stand in a vCPU's dirty ring
+ * KVM's dirty rings as a meter of what single vCPUs dirty
  *
- * A look from the outside, over plain memory: it takes no entry out, so it
- * needs neither the lock nor the ioctl that harvesting a ring does.
+ * KVM writes an entry into a vCPU's ring for each mark_page_dirty() on its
+ * behalf.  That is more than the pages that it newly dirtied: KVM's own writes
+ * (steal time, clock pages) push an entry each time, and each page in use is
+ * pushed again after a ring was reset, which happens once a second and whenever
+ * some ring is full.  So entries are not counted but looked at: one counts if
+ * its page is new since the last harvest of the dirty bitmap.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -23,19 +27,44 @@ typedef struct DirtyRingEntry {
 #define DIRTY_RING_ENTRY_RESET  (1u << 1)
 
 /**
- * dirty_ring_pending: count the dirtied entries not collected yet
+ * dirty_ring_walk: visit entries that were not harvested yet
  * @ring: the entries
  * @size: how many there are, a power of two
- * @fetch: the next entry to collect; counts on past @size
- * @known: how many were there at an earlier look, less those collected since;
- *         0 if unknown.  A hint that saves time, never believed
+ * @fetch: the next entry to harvest; counts on past @size
+ * @seen: what the last walk returned; entries before it are passed over, unless
+ *        they were harvested since
+ * @visit: called for each entry, in order
  *
- * Dirtied entries follow @fetch without a gap.  So this looks ahead in steps
- * that double and then halves the rest: some 2 log2(new entries) reads, however
- * large the ring.  A producer may append meanwhile; the count is then one that
- * was true at some time during the call.  Nobody may collect meanwhile.
+ * Dirtied entries follow @fetch without a gap.  The producer, in the kernel,
+ * may append meanwhile; nobody may harvest.  Returns: the next entry.
  */
-uint32_t dirty_ring_pending(const DirtyRingEntry *ring, uint32_t size,
-                            uint32_t fetch, uint32_t known);
+typedef void DirtyRingVisit(void *opaque, const DirtyRingEntry *entry);
+uint32_t dirty_ring_walk(const DirtyRingEntry *ring, uint32_t size,
+                         uint32_t fetch, uint32_t seen, DirtyRingVisit *visit,
+                         void *opaque);
+
+/**
+ * dirty_ring_look: count what stands in a vCPU's ring and was not looked at yet
+ *
+ * Takes no entry out.  Does nothing while the vCPU has no ring.  BQL held.
+ */
+void dirty_ring_look(CPUState *cpu);
+
+/**
+ * dirty_ring_harvested: count an entry that is being taken out of a ring,
+ * unless a look has counted it already
+ * @slot: as in the entry
+ * @offset: as in the entry, in pages
+ *
+ * Called before its page is marked in the slot's bitmap, with the BQL held.
+ */
+void dirty_ring_harvested(CPUState *cpu, uint32_t slot, uint64_t offset);
+
+/**
+ * dirty_ring_exists: whether a vCPU's ring can be harvested
+ *
+ * Not while the vCPU is being plugged or unplugged.  BQL held.
+ */
+bool dirty_ring_exists(const CPUState *cpu);
 
 #endif /* SYSEMU_DIRTY_RING_H */

@@ -86,6 +86,13 @@ int64_t dirty_bucket_owed_ns(DirtyBucket *bucket, uint64_t limit_bytes_per_s,
                              int64_t now_ns);
 
 /**
+ * dirty_bucket_is_paying: whether a vCPU is in debt, or was and is not rested
+ *
+ * As of the last look at what it owes.  Any thread.
+ */
+bool dirty_bucket_is_paying(const DirtyBucket *bucket);
+
+/**
  * dirty_bucket_relimit: carry what is owed, or saved up, over to another limit
  *
  * A higher limit shortens a debt in proportion.  A lower one does not stretch

@@ -13,6 +13,8 @@
 #ifndef SYSEMU_DIRTYLIMIT_H
 #define SYSEMU_DIRTYLIMIT_H
 
+#include "exec/cpu-common.h"
+
 /*
  * A vCPU's dirty rate is the number of different pages it writes in a period
  * of this length.
@@ -68,8 +70,9 @@ uint64_t dirtylimit_of(CPUState *cpu);
 /**
  * dirtylimit_vcpu_pages: pages that a vCPU has newly dirtied since it exists
  *
- * What a difference of two readings means depends on how often dirty bits are
- * cleared in between: by a migration's bitmap sync if there is one, else each
+ * A page that waits to be sent by a migration is not dirtied anew.  What a
+ * difference of two readings means depends on how often dirty bits are cleared
+ * in between: by a migration's bitmap sync if there is one, else each
  * DIRTYLIMIT_CALC_TIME_MS while limits are set.  BQL held.
  */
 uint64_t dirtylimit_vcpu_pages(CPUState *cpu);
@@ -112,10 +115,21 @@ void dirtylimit_measure_end(void);
 
 /**
  * dirtylimit_page_dirtied: TCG wrote to a page that was clean
+ * @addr: in the page
  *
  * In the vCPU's thread, amid guest code: charges, never sleeps.
  */
-void dirtylimit_page_dirtied(CPUState *cpu);
+void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr);
+
+/**
+ * dirtylimit_count_page: a vCPU is the first to write to a page since the last
+ * harvest of the dirty bitmap
+ * @addr: in the page
+ *
+ * The vCPU's thread, or any with the BQL where the meter is a ring.
+ * Returns: whether that adds to the work of a migration; true if there is none.
+ */
+bool dirtylimit_count_page(CPUState *cpu, ram_addr_t addr);
 
 /**
  * dirtylimit_ring_full: KVM stopped a vCPU as its ring is full
@@ -128,18 +142,5 @@ void dirtylimit_ring_full(CPUState *cpu);
  * dirtylimit_in_service: is there any vCPU with a limit?  Any thread.
  */
 bool dirtylimit_in_service(void);
-
-/* For vcpu-slowdown, where vCPUs sleep; BQL held. */
-
-/**
- * dirtylimit_debt_ns: how long a vCPU still has to sleep for its limit
- * @now_ns: QEMU_CLOCK_REALTIME
- */
-int64_t dirtylimit_debt_ns(CPUState *cpu, int64_t now_ns);
-
-/**
- * dirtylimit_slept: a vCPU has slept for its limit
- */
-void dirtylimit_slept(CPUState *cpu, int64_t slept_ns);
 
 #endif /* SYSEMU_DIRTYLIMIT_H */

@@ -1,11 +1,12 @@
 /*
  * Slow single vCPUs down by sleeps in their own threads
  *
- * Two actuators make a vCPU sleep: cpu-throttle (a share of its run time) and
- * dirtylimit (the price of the pages that it dirtied).  Each keeps an account
- * of what the vCPU owes; this module is the only place where a vCPU pays, so
- * that one sleep serves both debts (the longer one counts, not their sum), and
- * so that there is one set of rules for waking it.
+ * Whoever makes vCPUs sleep keeps an account of what each vCPU owes, and
+ * registers here as a debtor: cpu-throttle does (a share of the run time), and
+ * dirtylimit (the price of the pages that were dirtied).  This module knows
+ * none of them.  It is the only place where a vCPU pays, so that one sleep
+ * serves all debts (the longest one counts, not their sum), and so that there
+ * is one set of rules for waking it.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -43,8 +44,15 @@ typedef struct VcpuDirtyBucket {
     DirtyBucket bucket;
     /* Total time slept for the limit, by the vCPU thread (atomic reads). */
     int64_t slept_ns;
-    /* CPUState's dirty_pages, as they stood at the last harvest (atomic). */
-    uint64_t harvested_pages;
+    /*
+     * Pages that this vCPU was the first to write since the last harvest of
+     * the dirty bitmap are counted in CPUState's dirty_pages; here those of
+     * them that did not wait to be sent anyway (both atomic, one writer).
+     */
+    uint64_t new_pages;
+    /* As they stood at the last harvest (atomic). */
+    uint64_t harvested_touched_pages;
+    uint64_t harvested_new_pages;
 
     /* The BQL guards the rest. */
 
@@ -56,25 +64,65 @@ typedef struct VcpuDirtyBucket {
     uint64_t rate_bytes_per_s;
     uint64_t rated_pages;
     int64_t rated_ns;
-    /* The look into KVM's ring: charged up to here, when, how fast. */
+    /* A meter that is polled: charged up to here, when, how fast. */
     uint64_t charged_pages;
     int64_t looked_ns;
     uint64_t speed_bytes_per_s;
-    /* Where an earlier look found the end of what stands in the ring. */
-    uint32_t ring_end;
+    int64_t look_delay_ns;
+    /* KVM's ring: the first entry that was not looked at. */
+    uint32_t ring_seen;
 } VcpuDirtyBucket;
 
 /* What CPUState holds of all this; zero-initialised with it. */
 typedef struct VcpuSlowdown {
-    /* The work item that sleeps is queued or runs (atomic). */
-    bool queued;
-    /* When the vCPU is to look at its debts again, 0 = never (BQL). */
+    /* A work item that says so is on its way to the vCPU (atomic). */
+    bool requested;
+    /* The vCPU is to pay, now (BQL). */
+    bool due;
+    /* When it is to look at its debts again, 0 = never (BQL). */
     int64_t due_ns;
     /* Its own alarm goes off then; the main loop need not be punctual (BQL). */
     bool alarmed;
     VcpuThrottleAccount throttle;
     VcpuDirtyBucket dirty;
 } VcpuSlowdown;
+
+/*
+ * Who makes vCPUs sleep.  All members are called with the BQL held, by the
+ * vCPU's own thread unless said otherwise.
+ */
+typedef struct VcpuDebtor {
+    /*
+     * One account for each thread, whichever of its vCPUs runs: asked only of
+     * the vCPU that vcpu_slowdown_payer() names.  Else each vCPU has one.
+     */
+    bool by_thread;
+    /* Required: how long the vCPU still has to sleep. */
+    int64_t (*owed_ns)(CPUState *cpu, int64_t now_ns);
+    /* Required: it has slept, for this debt or for another one. */
+    void (*slept)(CPUState *cpu, int64_t slept_ns);
+    /* Optional: it has left guest code; charge it for what it did there. */
+    void (*charge)(CPUState *cpu, int64_t now_ns);
+    /*
+     * Optional: it is about to go on.  Returns: in how many ns it has to leave
+     * guest code again to be charged, 0 for no need.
+     */
+    int64_t (*go_on)(CPUState *cpu, int64_t now_ns);
+    /*
+     * Optional: the vCPU does not know yet what was asked of it.  Main loop's
+     * thread, or whoever called vcpu_slowdown_changed().
+     */
+    bool (*is_news)(CPUState *cpu);
+    /* Optional: vCPUs that are plugged are to be found.  As is_news. */
+    bool (*is_active)(void);
+} VcpuDebtor;
+
+/**
+ * vcpu_slowdown_register: have vCPUs pay what they owe to @debtor, too
+ *
+ * Once is enough, again does no harm.  BQL held, or before there are threads.
+ */
+void vcpu_slowdown_register(const VcpuDebtor *debtor);
 
 /**
  * vcpu_slowdown_init: make ready, before any vCPU exists
@@ -85,17 +133,18 @@ void vcpu_slowdown_init(void);
  * vcpu_slowdown_request: have a vCPU pay what it owes, soon
  * @cpu: the vCPU
  *
- * Queues the sleep on the vCPU's thread with async_run_on_cpu(), unless it is
- * queued already, and kicks the vCPU out of guest code.  Any thread, no lock
- * needed; not before the vCPU's thread exists.
+ * Marks it with async_run_on_cpu(), which calls it out of guest code; it pays
+ * once it has served all work that other threads queued on it.  Any thread, no
+ * lock needed; not before the vCPU's thread exists.
  */
 void vcpu_slowdown_request(CPUState *cpu);
 
 /**
- * vcpu_slowdown_left_guest: have the vCPU pay if its run slice has ended
+ * vcpu_slowdown_left_guest: have the vCPU pay if that is due
  * @cpu: the vCPU
  *
- * Sleeps.  In the vCPU's thread, which has left guest code; BQL held.
+ * Sleeps.  In the vCPU's thread, which has left guest code and served its queue
+ * of work; BQL held.
  */
 void vcpu_slowdown_left_guest(CPUState *cpu);
 
@@ -108,22 +157,22 @@ void vcpu_slowdown_left_guest(CPUState *cpu);
 void vcpu_slowdown_wake(CPUState *cpu);
 
 /**
- * vcpu_slowdown_throttle_changed: have all vCPUs take a new percentage over
+ * vcpu_slowdown_changed: have all vCPUs take over what was asked of them
  *
- * Sleepers wake, vCPUs in guest code leave it.  Any thread: at once if the
+ * Those for which it is news wake, or leave guest code.  Any thread: at once if the
  * caller holds the BQL, as soon as the main loop has it otherwise.
  */
-void vcpu_slowdown_throttle_changed(void);
+void vcpu_slowdown_changed(void);
 
 /**
  * vcpu_slowdown_threads: how many threads run vCPUs
  *
- * As of the last change of the throttle, or 100 ms ago.  BQL held.
+ * As of the last change, or 100 ms ago.  BQL held.
  */
 int vcpu_slowdown_threads(void);
 
 /**
- * vcpu_slowdown_payer: who keeps the throttle account of a vCPU's thread
+ * vcpu_slowdown_payer: who pays for a vCPU's thread
  * @cpu: the vCPU
  *
  * Returns: @cpu, or where one thread runs all vCPUs (round-robin TCG, icount)

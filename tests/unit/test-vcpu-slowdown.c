@@ -13,6 +13,22 @@
 
 #define SUITE "/vcpu-slowdown/"
 
+/* A debtor beside cpu-throttle, for which a test sets what is owed. */
+static int64_t other_owed_ns(CPUState *cpu, int64_t now_ns)
+{
+    return cpu->other_debt_ns;
+}
+
+static void other_slept(CPUState *cpu, int64_t slept_ns)
+{
+    cpu->other_debt_ns = MAX(cpu->other_debt_ns - slept_ns, 0);
+}
+
+static const VcpuDebtor other_debtor = {
+    .owed_ns = other_owed_ns,
+    .slept = other_slept,
+};
+
 static void stop_wakes_sleepers(void)
 {
     begin(2, false);
@@ -72,12 +88,26 @@ static void unplug_unsets_the_alarm(void)
         world_run_for(SCALE_MS / 10);
     }
     g_assert_true(world_alarm_is_set(first_cpu->next));
-    first_cpu->next->stop = true;
-    first_cpu->next->unplug = true;
-    world_kick(first_cpu->next);
+    world_unplug_vcpu(first_cpu->next);
     world_run_for(SCALE_MS / 10);
     g_assert_true(first_cpu->next->stopped);
     g_assert_false(world_alarm_is_set(first_cpu->next));
+    end();
+}
+
+/* Unplugged in its sleep, it leaves that and has no slice to begin. */
+static void unplugged_sleeper_sets_no_alarm(void)
+{
+    begin(2, false);
+    cpu_throttle_set(99);
+    world_run_for(SECOND);
+    until_asleep(first_cpu->next);
+    world_unplug_vcpu(first_cpu->next);
+    do {
+        world_run_for(SCALE_US);
+    } while (world_sleeps(first_cpu->next));
+    g_assert_false(world_alarm_is_set(first_cpu->next));
+    g_assert_cmpint(first_cpu->next->slowdown.due_ns, ==, 0);
     end();
 }
 
@@ -195,6 +225,31 @@ static void queued_work_is_served_within_the_sleep(void)
     end();
 }
 
+/* run_on_cpu() waits until the queue is empty: no sleep may be part of it. */
+static void work_queued_before_a_request_does_not_wait(void)
+{
+    int64_t asked_ns, served_ns = 0;
+
+    begin(1, false);
+    cpu_throttle_set(99);
+    world_run_for(SECOND);
+    for (int i = 0; i < 100; i++) {
+        while (world_sleeps(first_cpu)) {
+            world_run_for(SCALE_MS / 10);
+        }
+        asked_ns = world_now_ns();
+        async_run_on_cpu(first_cpu, note_time,
+                         (run_on_cpu_data) { .host_ptr = &served_ns });
+        first_cpu->other_debt_ns = 50 * MS;
+        vcpu_slowdown_request(first_cpu);
+        first_cpu->work_served_ns = 0;
+        world_run_for(MS);
+        g_assert_cmpint(first_cpu->work_served_ns, >=, asked_ns);
+        world_run_for(200 * MS);
+    }
+    end();
+}
+
 static void flood_of_work_neither_starves_nor_frees(void)
 {
     int64_t served_ns = 0;
@@ -221,9 +276,9 @@ static void one_sleep_serves_both_debts(void)
     cpu_throttle_set(50);
     world_run_for(SECOND);
     world_forget();
-    /* dirtylimit alone asks for 50 ms out of each 100. */
+    /* the other one alone asks for 50 ms out of each 100. */
     for (int i = 0; i < 100; i++) {
-        first_cpu->dirty_debt_ns = 50 * MS;
+        first_cpu->other_debt_ns = 50 * MS;
         vcpu_slowdown_request(first_cpu);
         world_run_for(100 * MS);
     }
@@ -232,20 +287,20 @@ static void one_sleep_serves_both_debts(void)
     end();
 }
 
-static void dirty_debt_is_paid_in_sleeps_below_100_ms(void)
+static void debt_is_paid_in_sleeps_below_100_ms(void)
 {
     begin(1, false);
-    first_cpu->dirty_debt_ns = 950 * MS;
+    first_cpu->other_debt_ns = 950 * MS;
     vcpu_slowdown_request(first_cpu);
     world_run_for(SECOND);
-    g_assert_cmpint(first_cpu->dirty_debt_ns, <, MS);
+    g_assert_cmpint(first_cpu->other_debt_ns, <, MS);
     g_assert_cmpint(world_silence_ns(first_cpu), <=, 100 * MS);
 
     /* Lifted: whoever sleeps for it wakes. */
-    first_cpu->dirty_debt_ns = 950 * MS;
+    first_cpu->other_debt_ns = 950 * MS;
     vcpu_slowdown_request(first_cpu);
     until_asleep(first_cpu);
-    first_cpu->dirty_debt_ns = 0;
+    first_cpu->other_debt_ns = 0;
     vcpu_slowdown_wake(first_cpu);
     world_run_for(SCALE_MS / 10);
     g_assert_false(world_sleeps(first_cpu));
@@ -255,11 +310,13 @@ static void dirty_debt_is_paid_in_sleeps_below_100_ms(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    vcpu_slowdown_register(&other_debtor);
     TEST(stop_wakes_sleepers);
     TEST(lower_percentage_wakes_sleepers);
     TEST(higher_percentage_is_in_force_at_once);
     TEST(unplug_wakes_the_sleeper);
     ALARM_TEST(unplug_unsets_the_alarm);
+    ALARM_TEST(unplugged_sleeper_sets_no_alarm);
     TEST(pause_wakes_sleepers_and_costs_nothing);
     TEST(zero_and_back_throttles_again);
     TEST(works_without_the_bql);
@@ -267,8 +324,9 @@ int main(int argc, char **argv)
     TEST(plugged_vcpu_is_throttled);
     TEST(interrupts_do_not_cut_sleeps_short);
     TEST(queued_work_is_served_within_the_sleep);
+    TEST(work_queued_before_a_request_does_not_wait);
     TEST(flood_of_work_neither_starves_nor_frees);
     TEST(one_sleep_serves_both_debts);
-    TEST(dirty_debt_is_paid_in_sleeps_below_100_ms);
+    TEST(debt_is_paid_in_sleeps_below_100_ms);
     return g_test_run();
 }

@@ -44,9 +44,11 @@ struct CPUState {
     QemuCond *halt_cond;
     bool created, stop, stopped, unplug;
     VcpuSlowdown slowdown;
-    /* The test's: queued work, and what dirtylimit says is owed. */
+    /* The test's: queued work, and what another debtor says is owed. */
     GQueue work;
-    int64_t dirty_debt_ns;
+    /* When whoever waited for the queue to be empty was woken. */
+    int64_t work_served_ns;
+    int64_t other_debt_ns;
 };
 
 extern CPUState *first_cpu;
@@ -60,9 +62,6 @@ bool cpu_is_stopped(CPUState *cpu);
 void qemu_cond_broadcast(QemuCond *cond);
 void qemu_cond_timedwait_iothread(QemuCond *cond, int ms);
 bool qemu_mutex_iothread_locked(void);
-
-int64_t dirtylimit_debt_ns(CPUState *cpu, int64_t now_ns);
-void dirtylimit_slept(CPUState *cpu, int64_t slept_ns);
 
 /* Clocks, timers, main loop, run state */
 

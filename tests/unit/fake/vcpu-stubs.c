@@ -1,5 +1,5 @@
 /*
- * Monitor, QAPI and dirtylimit for tests of the vCPU slow-down
+ * Monitor and QAPI for tests of the vCPU slow-down
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -68,14 +68,4 @@ void qapi_free_CpuThrottleInfoList(CpuThrottleInfoList *list)
         g_free(list);
         list = next;
     }
-}
-
-int64_t dirtylimit_debt_ns(CPUState *cpu, int64_t now_ns)
-{
-    return cpu->dirty_debt_ns;
-}
-
-void dirtylimit_slept(CPUState *cpu, int64_t slept_ns)
-{
-    cpu->dirty_debt_ns = MAX(cpu->dirty_debt_ns - slept_ns, 0);
 }

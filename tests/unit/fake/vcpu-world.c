@@ -171,6 +171,7 @@ void process_queued_cpu_work(CPUState *cpu)
         item->func(cpu, item->data);
         g_free(item);
     }
+    cpu->work_served_ns = now_ns;
 }
 
 bool cpu_work_list_empty(CPUState *cpu)
@@ -395,6 +396,12 @@ int64_t world_now_ns(void)
 }
 
 /* Set-up and measurement */
+
+void world_unplug_vcpu(CPUState *cpu)
+{
+    cpu->stop = cpu->unplug = true;
+    world_kick(cpu);
+}
 
 CPUState *world_plug_vcpu(void)
 {

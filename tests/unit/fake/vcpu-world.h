@@ -38,6 +38,8 @@ extern World world;
 void world_new(int vcpus, bool round_robin, int64_t first_ns);
 void world_free(void);
 CPUState *world_plug_vcpu(void);
+/* As cpu_remove_sync() begins: it is told, and shall end its thread. */
+void world_unplug_vcpu(CPUState *cpu);
 void world_run_for(int64_t ns);
 int64_t world_now_ns(void);
 
