@@ -47,7 +47,7 @@ int main(int argc, char **argv)
     static const char *const takes[] = {
         "qemu", "label", "policy", "load", "mem", "smp", "accel",
         "bandwidth", "downtime", "cap", "runs", "baseline", "set",
-        "capability", "no-auto-converge", "pin",
+        "capability", "qemu-arg", "no-auto-converge", "pin",
         "clocks", "programs", "json", NULL
     };
     gboolean no_floor = FALSE;

@@ -28,6 +28,7 @@ static Vm *start_side(MigratePair *pair, const MigrateSpec *spec,
         .mem_mib = spec->mem_mib,
         .smp = spec->smp,
         .incoming = incoming,
+        .extra_args = spec->qemu_args,
         .on_line = guest_work_line,
         .opaque = pair->work,
     };

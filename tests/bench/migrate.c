@@ -56,6 +56,26 @@ static const char *engine_state(JsonObject *info)
         json_node_get_object(node), "state", NULL)) : NULL;
 }
 
+static void take_meters(MigrateSample *sample, JsonObject *info)
+{
+    JsonNode *node = json_object_get_member(info, "convergence");
+    JsonObject *convergence = node ? json_node_get_object(node) : NULL;
+    JsonArray *vcpus = convergence &&
+                       json_object_has_member(convergence, "vcpus") ?
+        json_object_get_array_member(convergence, "vcpus") : NULL;
+    unsigned n = vcpus ? json_array_get_length(vcpus) : 0;
+
+    sample->nr_metered = MIN(n, MIGRATE_MAX_METERED);
+    for (unsigned i = 0; i < sample->nr_metered; i++) {
+        JsonObject *vcpu = json_array_get_object_element(vcpus, i);
+
+        sample->vcpu_dirty_bytes_per_s[i] =
+            json_object_get_int_member(vcpu, "dirty-rate");
+        sample->vcpu_limit_bytes_per_s[i] =
+            json_object_get_int_member(vcpu, "dirty-limit");
+    }
+}
+
 static void take_sample(MigrateResult *result, const MigrateSpec *spec,
                         JsonObject *info, gint64 start_us)
 {
@@ -74,8 +94,10 @@ static void take_sample(MigrateResult *result, const MigrateSpec *spec,
                                               "dirty-rate"),
         .drain_bytes_per_s = migrate_info_int(info, "convergence",
                                               "drain-rate"),
+        .bulk_pass = !migrate_info_int(info, "convergence", "passes"),
     };
 
+    take_meters(&sample, info);
     g_array_append_val(result->timeline, sample);
     result->max_throttle_pct = MAX(result->max_throttle_pct,
                                    sample.throttle_pct);

@@ -15,6 +15,8 @@
 #include "guest-work.h"
 #include "qmp.h"
 
+#define MIGRATE_MAX_METERED 4
+
 typedef struct MigrateSample {
     gint64 at_ms;               /* since the migration was started */
     int throttle_pct;
@@ -29,6 +31,11 @@ typedef struct MigrateSample {
     const char *state;          /* of our engine, interned */
     gint64 predicted_total_ms, predicted_downtime_ms;
     guint64 dirty_bytes_per_s, drain_bytes_per_s;
+    gboolean bulk_pass;         /* of our engine: the first pass goes on */
+    /* Where single vCPUs are metered; of the first of them */
+    unsigned nr_metered;
+    guint64 vcpu_dirty_bytes_per_s[MIGRATE_MAX_METERED];
+    guint64 vcpu_limit_bytes_per_s[MIGRATE_MAX_METERED];
 } MigrateSample;
 
 /* @info is the whole reply of query-migrate, valid during the call */
@@ -53,6 +60,7 @@ typedef struct MigrateSpec {
     gboolean pin;                   /* readers on a CPU of their own: pin.h */
     const char *const *settings;    /* further parameters: "name=value" */
     const char *const *capabilities; /* further capabilities to enable */
+    const char *const *qemu_args;   /* further arguments of both QEMUs */
     MigrateProgressFunc on_progress;
     void *opaque;
 } MigrateSpec;

@@ -50,6 +50,9 @@ static void add_named(GArray *entries, Options *o, const char *name)
           "further migration parameter (repeatable)", "NAME=VALUE" },
         { "capability", 0, 0, G_OPTION_ARG_STRING_ARRAY, &o->capabilities,
           "further capability to enable (repeatable)", "NAME" },
+        { "qemu-arg", 0, 0, G_OPTION_ARG_STRING_ARRAY, &o->qemu_args,
+          "further argument of both QEMUs' command lines (repeatable)",
+          "ARG" },
         { "no-auto-converge", 0, 0, G_OPTION_ARG_NONE, &o->no_auto_converge,
           "leave auto-converge off", NULL },
         { "out", 0, 0, G_OPTION_ARG_FILENAME, &o->out,
@@ -136,6 +139,7 @@ void options_clear(Options *o)
     g_free(o->out);
     g_strfreev(o->settings);
     g_strfreev(o->capabilities);
+    g_strfreev(o->qemu_args);
 }
 
 MigrateSpec options_to_spec(const Options *o)
@@ -158,6 +162,7 @@ MigrateSpec options_to_spec(const Options *o)
         .clocks = o->clocks,
         .settings = (const char *const *)o->settings,
         .capabilities = (const char *const *)o->capabilities,
+        .qemu_args = (const char *const *)o->qemu_args,
     };
 }
 

@@ -16,7 +16,7 @@
 /* Owned strings.  Members set before options_parse() are the defaults. */
 typedef struct Options {
     char *qemu, *peer, *label, *policy, *load, *accel, *out;
-    char **settings, **capabilities;
+    char **settings, **capabilities, **qemu_args;
     int mem_mib, smp, downtime_ms, cap_s, runs, baseline_ms;
     double bandwidth_mb;
     gboolean no_auto_converge, pin, clocks, programs;

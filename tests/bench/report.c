@@ -252,6 +252,42 @@ static void add_forecast(JsonBuilder *b, const MigrateSample *s)
     }
 }
 
+static void add_meters(JsonBuilder *b, const MigrateSample *s)
+{
+    if (!s->nr_metered) {
+        return;
+    }
+    json_builder_set_member_name(b, "vcpus");
+    json_builder_begin_array(b);
+    for (unsigned i = 0; i < s->nr_metered; i++) {
+        json_builder_begin_object(b);
+        add_int(b, "dirty_bytes_per_s", s->vcpu_dirty_bytes_per_s[i]);
+        add_int(b, "limit_bytes_per_s", s->vcpu_limit_bytes_per_s[i]);
+        json_builder_end_object(b);
+    }
+    json_builder_end_array(b);
+}
+
+/* What was told of the guest's dirtying after the bulk pass, least and most */
+static void add_tail(JsonBuilder *b, const MigrateResult *result)
+{
+    guint64 least = G_MAXUINT64, most = 0;
+
+    for (unsigned i = 0; i < result->timeline->len; i++) {
+        const MigrateSample *s =
+            &g_array_index(result->timeline, MigrateSample, i);
+
+        if (s->state && !s->bulk_pass) {
+            least = MIN(least, s->dirty_bytes_per_s);
+            most = MAX(most, s->dirty_bytes_per_s);
+        }
+    }
+    if (least <= most) {
+        add_int(b, "tail_dirty_least_bytes_per_s", least);
+        add_int(b, "tail_dirty_most_bytes_per_s", most);
+    }
+}
+
 static void add_timeline(JsonBuilder *b, const MigrateResult *result)
 {
     json_builder_set_member_name(b, "timeline");
@@ -267,6 +303,7 @@ static void add_timeline(JsonBuilder *b, const MigrateResult *result)
         add_int(b, "sent_bytes", s->sent_bytes);
         add_int(b, "passes", s->passes);
         add_forecast(b, s);
+        add_meters(b, s);
         json_builder_end_object(b);
     }
     json_builder_end_array(b);
@@ -287,6 +324,7 @@ char *report_json(const MigrateSpec *spec, const char *workload,
         add_floor(b, floor);
     }
     add_result(b, result);
+    add_tail(b, result);
     add_vcpus(b, result);
     add_latencies(b, result);
     add_timeline(b, result);

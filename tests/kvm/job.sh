@@ -108,3 +108,68 @@ within()
         'BEGIN { exit !(value != "" && value + 0 >= least + 0 &&
                         value + 0 <= most + 0) }'
 }
+
+# all_of NAME: that figure of each of the migrations, a line each.
+all_of()
+{
+    awk -v name="\"$1\":" '
+        index($0, name) {
+            rest = substr($0, index($0, name) + length(name))
+            sub(/[,}].*/, "", rest)
+            gsub(/"/, "", rest)
+            print rest
+        }' "$migrated"
+}
+
+# figures_of NAME...: for a person who reads the log.
+figures_of()
+{
+    for figure_name; do
+        echo "$figure_name:" $(all_of "$figure_name")
+    done
+}
+
+# all_within LEAST NAME MOST, all_are NAME WORD: of each of the migrations.
+all_within()
+{
+    figures_of "$2"
+    all_of "$2" | awk -v least="$1" -v most="$3" '
+        $1 < least + 0 || $1 > most + 0 { bad = 1 }
+        END { exit bad || !NR }'
+}
+
+all_are()
+{
+    figures_of "$1"
+    all_of "$1" | awk -v word="$2" '$1 != word { bad = 1 }
+        END { exit bad || !NR }'
+}
+
+# median_of NAME: of that figure, over the migrations.
+median_of()
+{
+    all_of "$1" | sort -n | awk '
+        { v[NR] = $1 }
+        END { if (NR) print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
+}
+
+# ratio_of_medians NAME OTHER UNIT: of the former to UNIT of the latter.
+ratio_of_medians()
+{
+    awk -v a="$(median_of "$1")" -v b="$(median_of "$2")" -v unit="$3" \
+        'BEGIN { if (b > 0) printf "%.2f", a / b / unit }'
+}
+
+# all_of_vcpu N NAME: that vCPU's figure in each of the migrations.
+all_of_vcpu()
+{
+    awk -v n="$1" -v name="\"$2\":" '{
+        rest = substr($0, index($0, "\"guest_vcpus\":"))
+        for (i = 0; i <= n; i++) {
+            rest = substr(rest, index(rest, "{") + 1)
+        }
+        rest = substr(rest, index(rest, name) + length(name))
+        sub(/[,}].*/, "", rest)
+        print rest
+    }' "$migrated"
+}
