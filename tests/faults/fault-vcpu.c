@@ -17,6 +17,8 @@
 #define END_TIMEOUT_S 90
 #define THROTTLE_PCT 60
 #define LIMIT_MB 5
+/* In one life of a guest, by plugged_again_and_again() */
+#define PLUGS 20
 #define NEW_CPU "new-cpu"
 #define CPU_TYPE "qemu64-x86_64-cpu"
 
@@ -42,14 +44,19 @@ static gboolean run_with(World *world, const char *name, const char *member,
     return qmp_run(world_qmp(world), name, arguments, errp);
 }
 
+static gboolean limit(FaultRun *run, World *world, GError **errp)
+{
+    return !fault_has_meter(run->options) ||
+           run_with(world, "set-vcpu-dirty-limit", "dirty-rate", LIMIT_MB,
+                    errp);
+}
+
 /* A stock QEMU (--qemu) goes through the same without */
 static gboolean slow_down(FaultRun *run, World *world, GError **errp)
 {
     return !run->options->knows_policies ||
            (run_with(world, "set-cpu-throttle", "percentage", THROTTLE_PCT,
-                     errp) &&
-            run_with(world, "set-vcpu-dirty-limit", "dirty-rate", LIMIT_MB,
-                     errp));
+                     errp) && limit(run, world, errp));
 }
 
 static gboolean lift(FaultRun *run, World *world, GError **errp)
@@ -162,6 +169,41 @@ static gboolean slowed_while_plugged(FaultRun *run, GError **errp)
            world_check_guest(world, errp);
 }
 
+/*
+ * KVM keeps what a vCPU has in the kernel and gives it to the next one in its
+ * place.  Then the guest moves: what the vCPUs that are gone wrote has to
+ * arrive.
+ */
+static gboolean plugged_again_and_again(FaultRun *run, GError **errp)
+{
+    World *world;
+
+    if (!run->options->accel ||
+        !g_str_has_prefix(run->options->accel, "kvm")) {
+        g_set_error(errp, FAULT_SKIP, 0, "under TCG a vCPU that is unplugged "
+                    "does not give its place back; --accel kvm");
+        return FALSE;
+    }
+    world = pluggable_world(run, errp);
+    if (!world) {
+        return FALSE;
+    }
+    for (int i = 0; i < PLUGS; i++) {
+        if (!slow_down(run, world, errp) ||
+            !plug(world_qmp(world), errp) ||
+            !check_count(world_qmp(world), 3, errp) ||
+            !unplug(world_qmp(world), errp)) {
+            return FALSE;
+        }
+        if (i % 2 && !lift(run, world, errp)) {
+            return FALSE;
+        }
+    }
+    return lift(run, world, errp) && world_check_guest(world, errp) &&
+           fault_migrate(run, errp) &&
+           world_settle(world, WORLD_DESTINATION, END_TIMEOUT_S, errp);
+}
+
 static gboolean is_refused(gboolean done, const GError *error, GError **errp)
 {
     if (!done && strstr(error->message, "not allowed while migrating")) {
@@ -216,6 +258,8 @@ const Fault vcpu_faults[] = {
       plugged_while_slowed },
     { "slowed while a vCPU is plugged and unplugged", 0, 30,
       slowed_while_plugged },
+    { "vCPU plugged and unplugged 20 times in one place", 0, 10,
+      plugged_again_and_again },
     { "vCPU plugged while migrating", 0, 12, plugged_while_migrating },
     { "vCPU unplugged, and then migrated", 1, 12, migrated_after_unplug },
     { NULL }

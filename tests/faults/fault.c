@@ -24,6 +24,12 @@
 
 G_DEFINE_QUARK(converge-fault-skip, fault_skip)
 
+gboolean fault_has_meter(const FaultOptions *options)
+{
+    return !options->accel || !g_str_has_prefix(options->accel, "kvm") ||
+           strstr(options->accel, "dirty-ring-size");
+}
+
 WorldSpec fault_usual_world(FaultRun *run)
 {
     return (WorldSpec) {
@@ -31,6 +37,8 @@ WorldSpec fault_usual_world(FaultRun *run)
         .load = USUAL_LOAD,
         .mem_mib = 128,
         .smp = "2",
+        .accel = run->options->accel,
+        .qemu_args = run->options->qemu_args,
         .nr_busy = 2,
         .walk_pages = VERIFY_MIB * PAGES_PER_MIB,
     };
@@ -87,6 +95,10 @@ MigrateSpec fault_usual_migration(FaultRun *run)
         .capabilities = capabilities,
     };
 
+    if (!fault_has_meter(run->options) &&
+        g_str_equal(migration.policy, "dirty-limit")) {
+        migration.policy = "auto";
+    }
     if (!run->options->knows_policies) {
         migration.policy = NULL;
         migration.settings = NULL;

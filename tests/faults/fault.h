@@ -19,7 +19,12 @@ typedef struct FaultOptions {
     gboolean long_run;
     unsigned seed;
     unsigned rounds;            /* 0: as many as the fault asks for */
+    const char *accel;          /* value of -accel; NULL: tcg */
+    const char *const *qemu_args;   /* further arguments of all QEMUs */
 } FaultOptions;
+
+/* Single vCPUs can be limited in what they dirty */
+gboolean fault_has_meter(const FaultOptions *options);
 
 typedef struct FaultRun FaultRun;
 

@@ -52,12 +52,13 @@ static Vm *start_side(World *world, unsigned number, const char *qemu,
     VmConfig config = {
         .qemu = qemu, .name = incoming ? "destination" : "source",
         .load = world->spec.load, .mem_mib = world->spec.mem_mib,
-        .smp = 1, .incoming = incoming,
+        .accel = world->spec.accel, .smp = 1, .incoming = incoming,
         .on_line = on_line, .opaque = &world->sides[number],
     };
 
     g_ptr_array_add(args, (void *)"-smp");
     g_ptr_array_add(args, (void *)world->spec.smp);
+    add_args(args, world->spec.qemu_args);
     add_args(args, world->spec.extra_args);
     add_args(args, incoming ? NULL : world->spec.first_args);
     if (incoming && world->spec.by_word) {

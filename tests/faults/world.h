@@ -22,6 +22,8 @@ typedef struct WorldSpec {
     const char *load;           /* vCPU 0: verify:MIB:MBPS */
     unsigned mem_mib;
     const char *smp;            /* value of -smp */
+    const char *accel;          /* value of -accel; NULL: tcg */
+    const char *const *qemu_args;   /* as extra_args, of the command line */
     unsigned nr_busy;           /* vCPUs that have a load */
     guint64 walk_pages;         /* that vCPU 0 checks in one round */
     const char *const *extra_args;  /* of all that hold it in turn */

@@ -174,7 +174,8 @@ static void test_random_operations_leave_nothing(void)
  */
 static void test_readers_are_not_slowed(void)
 {
-    QTestState *vm = vm_start_on("tcg", LIMIT_RAM_MB, LIMIT_LOAD, "-smp 4");
+    QTestState *vm = vm_start_on(vm_accel(), LIMIT_RAM_MB, LIMIT_LOAD,
+                                 "-smp 4");
     unsigned looks = 0, slowed[4] = { 0 };
 
     if (vm_has_one_thread(vm)) {
@@ -198,7 +199,8 @@ static void test_readers_are_not_slowed(void)
         looks += limit[0] > 0;
         say_of_each(vm, "throttle-percentage", pct, 4);
         for (int v = 0; looks && v < 4; v++) {
-            g_assert_cmpint(limit[v], ==, limit[0]);
+            /* Whoever only rewrites some pages may do so, whatever the level. */
+            g_assert_cmpint(limit[v], >=, limit[0]);
             slowed[v] += pct[v] > 0;
         }
     }

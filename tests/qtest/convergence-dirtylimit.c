@@ -13,7 +13,7 @@
 
 QTestState *vm_start_writer(void)
 {
-    return vm_start_on("tcg", LIMIT_RAM_MB, LIMIT_LOAD,
+    return vm_start_on(vm_accel(), LIMIT_RAM_MB, LIMIT_LOAD,
                        "-smp 2,sockets=4,cores=1,threads=1,maxcpus=4");
 }
 

@@ -87,20 +87,25 @@ static char *make_image(GuestLoad load)
     return path;
 }
 
+const char *vm_accel(void)
+{
+    return g_getenv("CONVERGE_ACCEL") ?: "tcg";
+}
+
 QTestState *vm_start_on(const char *accel, unsigned ram_mb, GuestLoad load,
                         const char *args)
 {
     g_autofree char *image = make_image(load);
 
     g_assert_true(vcpus_of(load) == 1 || guest_code()->many_vcpus);
-    return qtest_initf("-accel %s -m %u -smp %u -nodefaults %s%s %s", accel,
+    return qtest_initf("-accel %s -m %u -smp %u -nodefaults %s%s %s %s", accel,
                        ram_mb, vcpus_of(load), guest_code()->command_line,
-                       image, args);
+                       image, g_getenv("CONVERGE_QEMU_ARGS") ?: "", args);
 }
 
 QTestState *vm_start(GuestLoad load, const char *args)
 {
-    return vm_start_on("tcg", VM_RAM_BYTES / 1024 / 1024, load, args);
+    return vm_start_on(vm_accel(), VM_RAM_BYTES / 1024 / 1024, load, args);
 }
 
 uint64_t vm_ram_base(void)

@@ -46,13 +46,20 @@ void vm_setup(void);
 void vm_teardown(void);
 const char *vm_dir(void);
 
+/*
+ * Tests that are about no accelerator run on that of the environment variable
+ * CONVERGE_ACCEL, for example "kvm,dirty-ring-size=4096"; without it on TCG.
+ * CONVERGE_QEMU_ARGS is added to each QEMU's command line.
+ */
+const char *vm_accel(void);
+
 /**
  * vm_start: a QEMU under test, the guest not necessarily up yet
  * @load: what the guest does; must be the same on both sides of a migration
  * @args: more of the command line
  */
 QTestState *vm_start(GuestLoad load, const char *args);
-/* The same with another accelerator than TCG, or more RAM. */
+/* The same with an accelerator of the test's own, or more RAM. */
 QTestState *vm_start_on(const char *accel, unsigned ram_mb, GuestLoad load,
                         const char *args);
 
