@@ -92,6 +92,20 @@ const char *vm_accel(void)
     return g_getenv("CONVERGE_ACCEL") ?: "tcg";
 }
 
+bool vm_has_meter(void)
+{
+    return !g_str_has_prefix(vm_accel(), "kvm") ||
+           strstr(vm_accel(), "dirty-ring-size");
+}
+
+bool vm_skip_without_meter(void)
+{
+    if (!vm_has_meter()) {
+        g_test_skip("nothing tells here what single vCPUs dirty");
+    }
+    return !vm_has_meter();
+}
+
 QTestState *vm_start_on(const char *accel, unsigned ram_mb, GuestLoad load,
                         const char *args)
 {

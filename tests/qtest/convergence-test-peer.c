@@ -140,7 +140,7 @@ static void test_to_peer_with_a_policy(void)
     start_peer_destination(pair, peer);
     vm_wait_guest_up(pair->from);
     vm_capability(pair->from, "auto-converge", true);
-    vm_set(pair->from, "'convergence-policy': 'dirty-limit',"
+    vm_set(pair->from, "'convergence-policy': 'auto',"
            " 'dirty-sync-period': 200, 'max-bandwidth': 33554432,"
            " 'convergence-timeout': 3");
     pair_migrate(pair);

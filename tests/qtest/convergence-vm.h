@@ -52,6 +52,10 @@ const char *vm_dir(void);
  * CONVERGE_QEMU_ARGS is added to each QEMU's command line.
  */
 const char *vm_accel(void);
+/* What single vCPUs dirty can be told on it, and so limited. */
+bool vm_has_meter(void);
+/* Returns: true if it cannot; the test says so and ends. */
+bool vm_skip_without_meter(void);
 
 /**
  * vm_start: a QEMU under test, the guest not necessarily up yet
