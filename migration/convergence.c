@@ -158,6 +158,7 @@ void convergence_start(MigrationState *s)
     /* Of use to policies alone; one that is chosen later does without. */
     uint64_t untouched_bytes = migrate_auto_converge() ?
                                convergence_untouched_bytes() : 0;
+    int64_t census_ns = now_ns() - now;
     char begin[CONVERGENCE_REASON_MAX_BYTES];
 
     qemu_mutex_lock_iothread();
@@ -173,6 +174,7 @@ void convergence_start(MigrationState *s)
     convergence.pass_remaining_bytes = remaining_bytes;
     convergence.progress_pct = 0;
     convergence_sampler_start(&convergence.sampler, now, untouched_bytes);
+    trace_convergence_start(remaining_bytes, untouched_bytes, census_ns);
     progress = make_progress();
     convergence_engine_deadline(&convergence.engine, &convergence.params,
                                 &progress);
