@@ -32,10 +32,14 @@
 #include <math.h>
 #include "convergence-internal.h"
 
+/* In the bulk pass what is dirtied has all the rest of it to add up. */
+#define BULK_RHO 0.10
 /* When devices eat the budget up, vCPUs keep this part of the drain rate. */
 #define LEAST 0.02
 /* From that part of the drain rate on devices alone stop any progress. */
 #define NO_PROGRESS 0.95
+/* However little of it meters see: they will see more at the next look. */
+#define METERED_MIN 0.25
 /* Looks in a row with nobody at the level before the limits are lifted. */
 #define CALM_MAX 2
 /*
@@ -47,6 +51,8 @@
 #define REWRITING_PART 0.5
 /* ... unless looks would be further apart than this. */
 #define REWRITING_LOOK_MAX_S 10.0
+/* Syncs are no closer together than QEMU's loop comes round. */
+#define LEAST_SYNC_S 0.1
 
 static void set_limits(const ConvergenceSample *sample, uint64_t limit)
 {
@@ -55,10 +61,20 @@ static void set_limits(const ConvergenceSample *sample, uint64_t limit)
     }
 }
 
-static bool only_rewrites(const ConvergenceVcpu *vcpu)
+/*
+ * Among those that wrote so little, a writer shows by being held at its limit.
+ * One that had the room of those that only rewrite had it for a whole look, and
+ * makes no writer of itself by using it in a shorter one.
+ */
+static void tell_writers(const ConvergenceSample *sample)
 {
-    return vcpu->touched_bytes <= REWRITTEN_BYTES &&
-           !convergence_limit_binds(vcpu);
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        ConvergenceVcpu *vcpu = &sample->vcpus[i];
+
+        vcpu->only_rewrites = vcpu->touched_bytes <= REWRITTEN_BYTES &&
+                              (vcpu->only_rewrites ||
+                               !convergence_limit_binds(vcpu));
+    }
 }
 
 /* Of all vCPUs that do nothing else, between two looks however far apart. */
@@ -67,7 +83,7 @@ static double rewritten_bytes(const ConvergenceSample *sample)
     double sum = 0;
 
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        if (only_rewrites(&sample->vcpus[i])) {
+        if (sample->vcpus[i].only_rewrites) {
             sum += sample->vcpus[i].touched_bytes;
         }
     }
@@ -79,7 +95,7 @@ static unsigned count_writers(const ConvergenceSample *sample)
     unsigned n = 0;
 
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        n += !only_rewrites(&sample->vcpus[i]);
+        n += !sample->vcpus[i].only_rewrites;
     }
     return n;
 }
@@ -99,20 +115,48 @@ static void lift(ConvergenceEngine *engine, const ConvergenceParams *params,
     decision->phase = CONVERGENCE_PHASE_WATCHING;
 }
 
+/*
+ * Writing to a page that waits is free.  If that page is sent before the next
+ * sync, the sync finds it dirty again, and no vCPU was charged for it: a vCPU
+ * that writes all of its pages between two looks gets away with most of what it
+ * dirties.  So limits are the stricter, the less of it the meters saw; as fewer
+ * pages wait, they see all of it.
+ */
+static double metered_part(const ConvergenceSample *sample)
+{
+    uint64_t metered = 0, by_vcpus = 0, by_devices;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        metered += sample->vcpus[i].dirtied_bytes;
+        by_vcpus += sample->vcpus[i].touched_bytes;
+    }
+    by_devices = sample->touched_bytes > by_vcpus ?
+                 sample->touched_bytes - by_vcpus : 0;
+    if (sample->dirtied_bytes <= metered + by_devices) {
+        return 1;
+    }
+    return convergence_clamp((double)metered /
+                             (sample->dirtied_bytes - by_devices),
+                             METERED_MIN, 1);
+}
+
 /* Bytes per second that each vCPU may dirty; HUGE_VAL: no need to limit. */
-static double find_level(const ConvergenceModel *model,
+static double find_level(const ConvergenceEngine *engine,
                          const ConvergenceParams *params,
                          const ConvergenceSample *sample)
 {
+    const ConvergenceModel *model = &engine->model;
     double drain = model->drain_bytes_per_s;
-    double budget = drain * CONVERGENCE_RHO - model->device_bytes_per_s;
+    double rho = sample->bulk_pass ? BULK_RHO : CONVERGENCE_RHO;
+    double budget = drain * rho - model->device_bytes_per_s;
     unsigned writers = count_writers(sample);
     double level, writers_own;
 
     if (params->vcpu_dirty_limit_bytes_per_s) {
         return params->vcpu_dirty_limit_bytes_per_s;
     }
-    budget = convergence_clamp(budget, drain * LEAST, drain);
+    budget = convergence_clamp(budget, drain * LEAST, drain) *
+             metered_part(sample);
     level = convergence_fair_level(sample->vcpus, sample->n_vcpus, budget);
     writers_own = budget * (1 - REWRITING_PART) / (writers ? writers : 1);
     return MAX(level, writers_own);
@@ -132,21 +176,36 @@ static int64_t look_ns(const ConvergenceEngine *engine,
     return MAX(convergence_look_ns(engine, params, sample), least_ns);
 }
 
+/*
+ * QEMU syncs before the next look, too, whenever what remains is below the
+ * threshold.  Where it stays near that, the link just sends what is rewritten.
+ */
+static double sync_s(const ConvergenceEngine *engine,
+                     const ConvergenceSample *sample, int64_t next_look_ns)
+{
+    double send_s = rewritten_bytes(sample) /
+                    engine->model.drain_bytes_per_s;
+
+    return convergence_clamp(send_s, LEAST_SYNC_S,
+                             (double)next_look_ns / NS_PER_S);
+}
+
 /* The level for those that write; the others keep what they rewrite. */
-static void limit_to_level(const ConvergenceParams *params,
+static void limit_to_level(const ConvergenceEngine *engine,
+                           const ConvergenceParams *params,
                            const ConvergenceSample *sample, double level,
                            int64_t next_look_ns)
 {
-    uint64_t writers = convergence_to_u64(level > 1 ? level : 1);
-    uint64_t others = convergence_to_u64(
-        convergence_rate(2 * REWRITTEN_BYTES, next_look_ns));
+    double others = 2 * REWRITTEN_BYTES /
+                    sync_s(engine, sample, next_look_ns);
 
+    level = MAX(level, 1);
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         ConvergenceVcpu *vcpu = &sample->vcpus[i];
 
-        vcpu->limit_bytes_per_s =
-            only_rewrites(vcpu) && !params->vcpu_dirty_limit_bytes_per_s ?
-            MAX(writers, others) : writers;
+        vcpu->limit_bytes_per_s = convergence_to_u64(
+            vcpu->only_rewrites && !params->vcpu_dirty_limit_bytes_per_s ?
+            MAX(level, others) : level);
     }
 }
 
@@ -158,15 +217,18 @@ static bool devices_outpace(const ConvergenceModel *model)
 
 /* What will be dirtied from now on, if it is as it was but for the limits. */
 static double plan(const ConvergenceEngine *engine,
-                   const ConvergenceSample *sample)
+                   const ConvergenceSample *sample, int64_t next_look_ns)
 {
     double sum = engine->model.device_bytes_per_s;
+    double part = metered_part(sample);
 
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        double rate = sample->vcpus[i].dirty_rate_bytes_per_s;
-        double limit = sample->vcpus[i].limit_bytes_per_s;
+        const ConvergenceVcpu *vcpu = &sample->vcpus[i];
+        double rate = vcpu->only_rewrites ?
+                      convergence_rate(vcpu->touched_bytes, next_look_ns) :
+                      vcpu->dirty_rate_bytes_per_s;
 
-        sum += rate < limit ? rate : limit;
+        sum += MIN(rate, vcpu->limit_bytes_per_s / part);
     }
     return sum;
 }
@@ -187,15 +249,21 @@ static void limit(ConvergenceEngine *engine, const ConvergenceParams *params,
     }
     if (decision->vcpus_limited) {
         /* Also those that were plugged in since the level was found. */
-        limit_to_level(params, sample, state->level_bytes_per_s,
+        limit_to_level(engine, params, sample, state->level_bytes_per_s,
                        decision->next_sync_ns);
-        engine->planned_bytes_per_s = plan(engine, sample);
+        engine->planned_bytes_per_s = plan(engine, sample,
+                                           decision->next_sync_ns);
         engine->planned_is_new = true;
     }
     /* A limit that the user fixed may be too high. */
     decision->phase = engine->planned_bytes_per_s < drain ?
                       CONVERGENCE_PHASE_CONVERGING :
                       CONVERGENCE_PHASE_THROTTLING;
+    state->rewritten_bytes = rewritten_bytes(sample);
+    if (state->rewritten_bytes > convergence_threshold(engine, params)) {
+        /* Limits bring what remains down to that, and no further. */
+        decision->phase = CONVERGENCE_PHASE_STUCK;
+    }
 }
 
 static void dirty_limit_decide(ConvergenceEngine *engine,
@@ -209,6 +277,7 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
 
     decision->throttle_pct = 0;
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
+    tell_writers(sample);
     if (!state->engaged &&
         (convergence_model_is_early(model, sample,
                                     model->device_bytes_per_s) ||
@@ -225,7 +294,7 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
         decision->phase = CONVERGENCE_PHASE_STUCK;
         return;
     }
-    level = find_level(model, params, sample);
+    level = find_level(engine, params, sample);
     if (level == HUGE_VAL && ++state->calm >= CALM_MAX) {
         lift(engine, params, sample, decision);
         return;

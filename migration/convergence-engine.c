@@ -54,6 +54,8 @@
 #define MAX_LOOK_NS (250 * NS_PER_MS)
 #define LOOKS_LEFT 4
 #define LEAD_NS (500 * NS_PER_MS)
+/* Not more than so much longer; less than that is no look of its own. */
+#define LEAD_SPLIT 0.5
 
 const char *convergence_phase_name(ConvergencePhase phase)
 {
@@ -173,7 +175,7 @@ int64_t convergence_watch_ns(ConvergenceEngine *engine,
         /* Whether the guest needs help shows in the next look. */
         return MIN(MAX_LOOK_NS, period_ns);
     }
-    if (!sample->bulk_pass || !(until_ns > 0) ||
+    if (!sample->bulk_pass || until_ns < lead_ns * LEAD_SPLIT ||
         until_ns > period_ns + model->sync_cost_ns * SYNC_COST_SHARE) {
         return period_ns;
     }

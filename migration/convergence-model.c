@@ -44,6 +44,12 @@
 #define TELLING_LIMITS 2
 /* ... if what it saw written is not well below the threshold ... */
 #define FITS 0.8
+/*
+ * ... and one that is shorter than this, if the guest is too fast for the link
+ * also without what it rewrites after each sync, taken for a third of that ...
+ */
+#define TELLING_S 0.9
+#define REWRITTEN (1.0 / 3)
 /* ... and so can that many in a row. */
 #define UNSURE_MAX 3
 /* What is older than this says little about what is to come. */
@@ -417,25 +423,37 @@ double convergence_model_expect_watched(const ConvergenceModel *model,
 /*
  * A look that is short against the downtime limit, at a guest whose pages fit
  * the limit, cannot tell a hot set that will be sent at the switch-over from
- * the begin of something larger.
+ * the begin of something larger.  And what any guest writes to after each sync,
+ * however soon the next one comes, makes much of a short look on a slow link
+ * and next to nothing of a longer one.
  */
+static bool cannot_tell(const ConvergenceModel *model, double let_be_bytes_per_s,
+                        double threshold_bytes, uint64_t downtime_limit_ms)
+{
+    double interval_s = (double)model->last_interval_ns / NS_PER_S;
+    double seen_bytes = model->last_dirty_bytes_per_s * interval_s;
+
+    return (interval_s < downtime_limit_ms / 1000.0 * TELLING_LIMITS &&
+            seen_bytes < threshold_bytes * FITS) ||
+           (interval_s < TELLING_S &&
+            seen_bytes - threshold_bytes * REWRITTEN <
+            let_be_bytes_per_s * interval_s);
+}
+
 bool convergence_model_needs_help(const ConvergenceModel *model,
                                   const ConvergenceParams *params,
                                   double threshold_bytes,
                                   uint64_t downtime_limit_ms,
                                   unsigned *unsure)
 {
-    double last = model->last_dirty_bytes_per_s;
-    double interval_s = (double)model->last_interval_ns / NS_PER_S;
+    double let_be = let_be_rate(model, params);
 
-    if (!(model->drain_bytes_per_s > 0 &&
-          judged_rate(model) > let_be_rate(model, params))) {
+    if (!(model->drain_bytes_per_s > 0 && judged_rate(model) > let_be)) {
         *unsure = 0;
         return false;
     }
-    if (interval_s < downtime_limit_ms / 1000.0 * TELLING_LIMITS &&
-        last * interval_s < threshold_bytes * FITS &&
-        *unsure < UNSURE_MAX) {
+    if (*unsure < UNSURE_MAX &&
+        cannot_tell(model, let_be, threshold_bytes, downtime_limit_ms)) {
         (*unsure)++;
         return false;
     }

@@ -62,8 +62,13 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
 {
     const ConvergenceModel *model = &engine->model;
 
-    if (decision->vcpus_limited || model->device_bytes_per_s >=
-        model->drain_bytes_per_s) {
+    if (engine->policy == &convergence_dirty_limit &&
+        decision->vcpus_limited) {
+        append(text, "after each look vCPUs that hardly write write to %.1f MB "
+               "again, more than fits the downtime: ",
+               mb(engine->limit.rewritten_bytes));
+    } else if (decision->vcpus_limited || model->device_bytes_per_s >=
+               model->drain_bytes_per_s) {
         append(text, "devices alone dirty %.1f MB/s, slowing vCPUs does not "
                "help: ", mb(model->device_bytes_per_s));
     } else if (!decision->throttle_pct) {

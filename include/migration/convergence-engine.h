@@ -90,6 +90,8 @@ typedef struct ConvergenceVcpu {
     /* Out, smoothed: different pages written, and of them newly dirtied. */
     uint64_t dirty_rate_bytes_per_s;
     uint64_t new_rate_bytes_per_s;
+    /* The engine's own: it writes no more than any vCPU that runs. */
+    bool only_rewrites;
 } ConvergenceVcpu;
 
 /*
@@ -226,6 +228,7 @@ typedef struct ConvergencePredictiveState {
 
 typedef struct ConvergenceLimitState {
     double level_bytes_per_s;
+    double rewritten_bytes;         /* after each sync, by mere rewriting */
     unsigned unsure;
     unsigned calm;
     bool engaged;
