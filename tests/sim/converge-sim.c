@@ -15,7 +15,8 @@
 
 static int usage(void)
 {
-    fputs("Usage: converge-sim list\n"
+    fputs("Usage: converge-sim [--log LOG] VERB ...\n"
+          "       converge-sim list\n"
           "       converge-sim run SCENARIO|all [POLICY] [--csv DIR]\n"
           "       converge-sim compare [SCENARIO...]\n"
           "       converge-sim plot SCENARIO FILE.svg\n"
@@ -25,7 +26,10 @@ static int usage(void)
           "       converge-sim sweep N [POLICY]\n"
           "\n"
           "Policies: none, stock, step, predictive (default), dirty-limit.\n"
-          "`stock` is the trigger of QEMU 7.2 as it is upstream.\n", stderr);
+          "`stock` is the trigger of QEMU 7.2 as it is upstream.\n"
+          "Logs: sets (default), exact (page by page, as TCG and KVM's dirty "
+          "ring tell),\nmanual and manual-256k (KVM's bitmap, cleared by "
+          "chunks of 1 GiB or 256 KiB).\n", stderr);
     return 2;
 }
 
@@ -41,7 +45,20 @@ static const char *policy_or_default(const char *name)
     return policy;
 }
 
-static const SimScenario *scenario_or_die(const char *name)
+/* Of the option --log; NULL: each scenario's own. */
+static const SimNamedLog *chosen_log;
+
+static SimScenario as_chosen(const SimScenario *scenario)
+{
+    SimScenario chosen = *scenario;
+
+    if (chosen_log) {
+        chosen.log = chosen_log->log;
+    }
+    return chosen;
+}
+
+static SimScenario scenario_or_die(const char *name)
 {
     const SimScenario *scenario = sim_scenario_find(name);
 
@@ -50,7 +67,7 @@ static const SimScenario *scenario_or_die(const char *name)
                 "names them\n", name);
         exit(2);
     }
-    return scenario;
+    return as_chosen(scenario);
 }
 
 static int do_list(void)
@@ -64,6 +81,7 @@ static int do_list(void)
 static int do_run(int argc, char **argv)
 {
     const char *csv_dir = NULL, *policy = NULL;
+    SimScenario scenario;
 
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--csv") && i + 1 < argc) {
@@ -76,11 +94,14 @@ static int do_run(int argc, char **argv)
     }
     policy = policy_or_default(policy);
     if (strcmp(argv[0], "all")) {
-        return sim_report_run(scenario_or_die(argv[0]), policy, csv_dir);
+        scenario = scenario_or_die(argv[0]);
+        return sim_report_run(&scenario, policy, csv_dir);
     }
     for (unsigned i = 0; i < sim_n_scenarios; i++) {
-        int status = sim_report_run(&sim_scenarios[i], policy, csv_dir);
+        int status;
 
+        scenario = as_chosen(&sim_scenarios[i]);
+        status = sim_report_run(&scenario, policy, csv_dir);
         if (status) {
             return status;
         }
@@ -90,14 +111,32 @@ static int do_run(int argc, char **argv)
 
 static int do_compare(int argc, char **argv)
 {
+    SimScenario scenario;
+
     sim_report_compare_header();
     for (int i = 0; i < argc; i++) {
-        sim_report_compare(scenario_or_die(argv[i]));
+        scenario = scenario_or_die(argv[i]);
+        sim_report_compare(&scenario);
     }
     for (unsigned i = 0; !argc && i < sim_n_scenarios; i++) {
-        sim_report_compare(&sim_scenarios[i]);
+        scenario = as_chosen(&sim_scenarios[i]);
+        sim_report_compare(&scenario);
     }
     return 0;
+}
+
+static int do_plot(const char *name, const char *svg_path)
+{
+    SimScenario scenario = scenario_or_die(name);
+
+    return sim_report_plot(&scenario, svg_path);
+}
+
+static int do_trace(const char *name, const char *policy)
+{
+    SimScenario scenario = scenario_or_die(name);
+
+    return sim_report_trace(&scenario, policy_or_default(policy));
 }
 
 /* fleet and sweep: how many guests, and under which policy. */
@@ -115,10 +154,28 @@ static int do_many(int argc, char **argv,
     return many(n, policy_or_default(argc > 1 ? argv[1] : NULL));
 }
 
+static const SimNamedLog *log_or_die(const char *name)
+{
+    const SimNamedLog *log = sim_log_find(name);
+
+    if (!log) {
+        fprintf(stderr, "converge-sim: no log '%s'; there are sets, exact, "
+                "manual and manual-256k\n", name);
+        exit(2);
+    }
+    return log;
+}
+
 int main(int argc, char **argv)
 {
-    const char *verb = argc > 1 ? argv[1] : "";
+    const char *verb;
 
+    if (argc > 2 && !strcmp(argv[1], "--log")) {
+        chosen_log = log_or_die(argv[2]);
+        argc -= 2;
+        argv += 2;
+    }
+    verb = argc > 1 ? argv[1] : "";
     if (!strcmp(verb, "list") && argc == 2) {
         return do_list();
     } else if (!strcmp(verb, "run") && argc >= 3) {
@@ -126,10 +183,9 @@ int main(int argc, char **argv)
     } else if (!strcmp(verb, "compare")) {
         return do_compare(argc - 2, argv + 2);
     } else if (!strcmp(verb, "plot") && argc == 4) {
-        return sim_report_plot(scenario_or_die(argv[2]), argv[3]);
+        return do_plot(argv[2], argv[3]);
     } else if (!strcmp(verb, "trace") && argc == 4) {
-        return sim_report_trace(scenario_or_die(argv[2]),
-                                policy_or_default(argv[3]));
+        return do_trace(argv[2], argv[3]);
     } else if (!strcmp(verb, "replay") && argc == 3) {
         return sim_replay(argv[2], stdout);
     } else if (!strcmp(verb, "fleet") && (argc == 3 || argc == 4)) {

@@ -1,15 +1,13 @@
 /*
  * Simulator: a guest that writes
  *
- * A guest is a few working sets.  A set is W bytes of pages that its writers
- * hit evenly with w bytes of writes a second, so that of those that were clean
+ * What a guest is, and what the migration loop wants of it.  There are two
+ * models behind it:
  *
- *     touched(t) = (W - touched) * (1 - exp(-w * t / W))
- *
- * more are dirty after t: the curve saturates, as that of real guests does.
- * No page has a name; a set knows how many of its pages are unsent, waiting to
- * be sent again, and written since the last sync, and takes these to be
- * independent of each other.  That makes 12 TiB as cheap as 512 MiB.
+ *   sim-sets.c   knows how many pages of a working set are in which state, and
+ *                none of them by name: 12 TiB are as cheap as 512 MiB;
+ *   sim-pages.c  knows each page, KVM's dirty log with its chunks, and where
+ *                the sender is: for what depends on that.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -25,6 +23,10 @@
 #define SIM_MAX_SETS 6
 #define SIM_MAX_VCPUS 288
 #define SIM_PAGE_BYTES 4096.0
+
+/* On the wire: a page and its header, and the header of a zero page. */
+#define SIM_WIRE_PER_PAGE_BYTE ((SIM_PAGE_BYTES + 8) / SIM_PAGE_BYTES)
+#define SIM_WIRE_PER_ZERO_BYTE (9 / SIM_PAGE_BYTES)
 
 /* What is not said is zero; what is zero has the meaning given. */
 typedef struct SimSetSpec {
@@ -42,6 +44,8 @@ typedef struct SimSetSpec {
     double from_s, until_s;         /* phase; until 0: to the end */
     double growth_bytes_per_s;      /* of the set, from idle pages */
     double lumps;                   /* 0.9: its rate varies by +-90 % */
+    /* In order, each writer its own part, round after round; else by chance. */
+    bool in_order;
 } SimSetSpec;
 
 typedef struct SimGuestSpec {
@@ -51,27 +55,15 @@ typedef struct SimGuestSpec {
     SimSetSpec sets[SIM_MAX_SETS];
 } SimGuestSpec;
 
-typedef struct SimSet {
-    double bytes;                   /* grows with growth_bytes_per_s */
-    double unsent_bytes;            /* waiting for the bulk pass */
-    double again_bytes;             /* sent, and dirty again */
-    double logged_bytes;            /* written since the last sync */
-    double begin, end;
-} SimSet;
-
-/* The last two sets are made up: idle pages, and zero pages. */
-typedef struct SimGuest {
-    const SimGuestSpec *spec;
-    SimSet sets[SIM_MAX_SETS + 2];
-    double cursor;                  /* of the bulk pass, 0 to 1 */
-    /* Since the last sync, for the sample: what the vCPUs' meters counted. */
-    double vcpu_new_bytes[SIM_MAX_VCPUS];
-    double vcpu_touched_bytes[SIM_MAX_VCPUS];
-    uint64_t random;
-    /* Since the start: CPU time lost, summed up over the vCPUs. */
-    double lost_vcpu_s;
-    double reader_lost_s;           /* of the last vCPU alone */
-} SimGuest;
+/* How a sync learns what was written; all zero: by sets, all that was. */
+typedef struct SimLogSpec {
+    bool by_page;                   /* page by page; implied by what follows */
+    /* KVM's bitmap, cleared by hand (sim-log.h), instead of TCG or a ring. */
+    bool manual;
+    double chunk_bytes;             /* of a manual one; 0: 1 GiB, QEMU's own */
+    /* A fault, for tests: whatever is reported is taken for a write. */
+    bool counts_reports;
+} SimLogSpec;
 
 typedef struct SimSlowdown {
     double throttle_pct;
@@ -79,9 +71,12 @@ typedef struct SimSlowdown {
     const uint64_t *limits_bytes_per_s;
 } SimSlowdown;
 
+/* As in a sample; and what nobody but a simulator knows. */
 typedef struct SimSync {
-    double dirtied_bytes;           /* newly */
+    double dirtied_bytes;
     double touched_bytes;
+    double unseen_bytes;
+    double written_bytes;           /* different pages that were written */
 } SimSync;
 
 typedef struct SimDrain {
@@ -90,7 +85,43 @@ typedef struct SimDrain {
     double wire_bytes;
 } SimDrain;
 
-void sim_guest_init(SimGuest *guest, const SimGuestSpec *spec);
+typedef struct SimGuestOps SimGuestOps;
+
+typedef struct SimGuest {
+    const SimGuestSpec *spec;
+    SimLogSpec log;
+    const SimGuestOps *ops;
+    void *model;
+    /* Since the last sync: what the vCPUs' meters counted. */
+    double vcpu_new_bytes[SIM_MAX_VCPUS];
+    double vcpu_touched_bytes[SIM_MAX_VCPUS];
+    /* Since the start: CPU time lost, and writes that the log made fault. */
+    double vcpu_lost_s[SIM_MAX_VCPUS];
+    uint64_t faults;                /* counted page by page alone */
+} SimGuest;
+
+/* A model; each member as the function of its name below. */
+struct SimGuestOps {
+    void *(*create)(SimGuest *guest);
+    void (*destroy)(SimGuest *guest);   /* may be NULL */
+    void (*run)(SimGuest *guest, double now_s, double dt_s,
+                const SimSlowdown *slowdown);
+    SimSync (*sync)(SimGuest *guest);
+    void (*see_rewrites)(SimGuest *guest);
+    SimDrain (*drain)(SimGuest *guest, double wire_bytes, double scan_bytes);
+    bool (*in_bulk_pass)(const SimGuest *guest);
+    double (*remaining_bytes)(const SimGuest *guest);
+    double (*unsent_bytes)(const SimGuest *guest);
+    double (*unsent_empty_bytes)(const SimGuest *guest);
+    /* Sending and running take turns this often. */
+    double turn_s;
+};
+
+extern const SimGuestOps sim_sets_ops, sim_pages_ops;
+
+void sim_guest_init(SimGuest *guest, const SimGuestSpec *spec,
+                    const SimLogSpec *log);
+void sim_guest_free(SimGuest *guest);
 
 /* Let it run from @now_s (since the start of the migration) for @dt_s. */
 void sim_guest_run(SimGuest *guest, double now_s, double dt_s,
@@ -98,6 +129,9 @@ void sim_guest_run(SimGuest *guest, double now_s, double dt_s,
 
 /* Move what was written since the last one into what is to be sent. */
 SimSync sim_guest_sync(SimGuest *guest);
+
+/* Have the next sync see also what is written again while it waits. */
+void sim_guest_see_rewrites(SimGuest *guest);
 
 /*
  * Send up to @wire_bytes, or as many pages as can be looked at: @scan_bytes.
@@ -110,5 +144,15 @@ double sim_guest_remaining_bytes(const SimGuest *guest);
 double sim_guest_unsent_bytes(const SimGuest *guest);
 /* The part of it that was never touched, and is zero. */
 double sim_guest_unsent_empty_bytes(const SimGuest *guest);
+
+/* Whether each vCPU has a meter: KVM's dirty ring and its bitmap exclude. */
+bool sim_guest_has_meters(const SimGuest *guest);
+
+/* All vCPUs lose that much more. */
+void sim_guest_lose(SimGuest *guest, double s);
+double sim_guest_lost_s(const SimGuest *guest);
+
+/* For the models: what a set's writers would write, if nothing limits them. */
+double sim_set_rate(const SimSetSpec *set, double now_s, double share);
 
 #endif /* SIM_GUEST_H */

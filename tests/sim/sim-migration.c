@@ -67,7 +67,7 @@ bool sim_migration_init(SimMigration *m, const SimSpec *spec,
     for (unsigned v = 0; v < n_vcpus; v++) {
         m->vcpus[v].id = v;
     }
-    sim_guest_init(&m->guest, spec->guest);
+    sim_guest_init(&m->guest, spec->guest, &spec->log);
     sim_link_init(&m->link, spec->link, spec->seed);
     m->synced_remaining_bytes = sim_guest_remaining_bytes(&m->guest);
     convergence_engine_init(&m->engine, START_NS);
@@ -80,6 +80,7 @@ bool sim_migration_init(SimMigration *m, const SimSpec *spec,
 
 void sim_migration_free(SimMigration *m)
 {
+    sim_guest_free(&m->guest);
     g_free(m->vcpus);
     g_free(m->limits_bytes_per_s);
     if (m->record) {
@@ -141,6 +142,7 @@ static ConvergenceSample make_sample(SimMigration *m, SimSync sync,
         .interval_ns = m->now_ns - m->last_sync_ns,
         .dirtied_bytes = sync.dirtied_bytes,
         .touched_bytes = sync.touched_bytes,
+        .unseen_bytes = sync.unseen_bytes,
         .drained_bytes = m->drained.page_bytes,
         .zero_bytes = m->drained.zero_bytes,
         .wire_bytes = m->drained.wire_bytes,
@@ -152,7 +154,8 @@ static ConvergenceSample make_sample(SimMigration *m, SimSync sync,
         .sync_cost_ns = cost_ns,
         .throttle_pct = m->slowdown.throttle_pct,
         .vcpus = m->vcpus,
-        .n_vcpus = m->spec.guest->n_vcpus,
+        .n_vcpus = sim_guest_has_meters(&m->guest) ?
+                   m->spec.guest->n_vcpus : 0,
         .bulk_pass = sim_guest_in_bulk_pass(&m->guest),
         .valid = true,
     };
@@ -184,6 +187,9 @@ static void obey(SimMigration *m, const ConvergenceDecision *d)
     m->slowdown.limits_bytes_per_s =
         d->vcpus_limited ? m->limits_bytes_per_s : NULL;
     m->next_sync_ns = m->now_ns + d->next_sync_ns;
+    if (d->see_rewrites) {
+        sim_guest_see_rewrites(&m->guest);
+    }
     r->limited |= d->vcpus_limited;
     r->max_throttle_pct = MAX(r->max_throttle_pct, d->throttle_pct);
     r->last_throttle_pct = d->throttle_pct;
@@ -203,14 +209,18 @@ static void write_trace(SimMigration *m, const ConvergenceSample *sample,
     fprintf(m->spec.trace, "convergence_decision %s %s\n", in, out);
 }
 
-static void keep_record(SimMigration *m, const ConvergenceSample *sample)
+static void keep_record(SimMigration *m, const ConvergenceSample *sample,
+                        double written_bytes)
 {
     const ConvergenceDecision *d = &m->engine.decision;
+    double s = (double)MAX(sample->interval_ns, 1) / NS_PER_S;
     SimRecord record = {
         .at_s = elapsed_s(m),
         .remaining_bytes = sample->remaining_bytes,
-        .dirty_bytes_per_s = (double)sample->touched_bytes * NS_PER_S /
-                             MAX(sample->interval_ns, 1),
+        .dirty_bytes_per_s = sample->touched_bytes / s,
+        .told_bytes_per_s = m->engine.model.dirty_bytes_per_s,
+        .true_bytes_per_s = written_bytes / s,
+        .sees_rewrites = d->see_rewrites,
         .drain_bytes_per_s = m->engine.model.drain_bytes_per_s,
         .throttle_pct = m->slowdown.throttle_pct,
         .phase = d->phase,
@@ -245,7 +255,7 @@ static void sync_bitmap(SimMigration *m)
         obey(m, d);
     }
     if (m->record) {
-        keep_record(m, &sample);
+        keep_record(m, &sample, sync.written_bytes);
     }
     m->last_sync_ns = m->now_ns;
     m->drained = (SimDrain) { 0 };
@@ -282,8 +292,7 @@ static void complete(SimMigration *m, double share)
     r->downtime_ms = s * 1000 + sync_cost_ns(m) / 1e6 + DEVICES_MS;
     r->wire_bytes += sim_guest_remaining_bytes(&m->guest);
     m->now_ns += r->downtime_ms * NS_PER_MS;
-    m->guest.lost_vcpu_s += r->downtime_ms / 1000 * m->spec.guest->n_vcpus;
-    m->guest.reader_lost_s += r->downtime_ms / 1000;
+    sim_guest_lose(&m->guest, r->downtime_ms / 1000);
 }
 
 static void finish(SimMigration *m)
@@ -292,8 +301,8 @@ static void finish(SimMigration *m)
 
     m->done = true;
     r->total_s = elapsed_s(m);
-    r->lost_vcpu_s = m->guest.lost_vcpu_s;
-    r->reader_lost_s = m->guest.reader_lost_s;
+    r->lost_vcpu_s = sim_guest_lost_s(&m->guest);
+    r->reader_lost_s = m->guest.vcpu_lost_s[m->spec.guest->n_vcpus - 1];
 }
 
 /* Returns what may remain, once the deadline has had its say. */
@@ -338,30 +347,31 @@ static void measure_bandwidth(SimMigration *m)
     m->tick_wire_bytes = 0;
 }
 
-static void send_slice(SimMigration *m, double share)
+static void account(SimMigration *m, const SimDrain *drain)
 {
-    const SimLinkSpec *link = m->spec.link;
-    int64_t ns = link->cap_bytes_per_s > 0 ? CAPPED_SLICE_NS : SLICE_NS;
-    double s = (double)ns / NS_PER_S;
-    double rate = sim_link_rate(&m->link, elapsed_s(m)) * share;
-    bool was_bulk = sim_guest_in_bulk_pass(&m->guest);
-    SimDrain drain;
+    m->drained.page_bytes += drain->page_bytes;
+    m->drained.zero_bytes += drain->zero_bytes;
+    m->drained.wire_bytes += drain->wire_bytes;
+    m->tick_wire_bytes += drain->wire_bytes;
+    m->stock_wire_bytes += drain->wire_bytes;
+    m->result.wire_bytes += drain->wire_bytes;
+}
 
-    if (link->cap_bytes_per_s > 0) {
-        rate = MIN(rate, link->cap_bytes_per_s);
+/* Returns: false when there is a reason to go round before the slice ends. */
+static bool send_turn(SimMigration *m, double rate_bytes_per_s, int64_t ns)
+{
+    double s = (double)ns / NS_PER_S;
+    bool was_bulk = sim_guest_in_bulk_pass(&m->guest);
+    SimDrain drain = sim_guest_drain(&m->guest, rate_bytes_per_s * s,
+                                     MAX(SCAN_BYTES_PER_S,
+                                         2 * rate_bytes_per_s) * s);
+    bool ran_dry = !(sim_guest_remaining_bytes(&m->guest) > 0) &&
+                   rate_bytes_per_s > 0;
+
+    if (ran_dry) {
+        ns = MAX(drain.wire_bytes / rate_bytes_per_s * NS_PER_S, NS_PER_MS);
     }
-    drain = sim_guest_drain(&m->guest, rate * s,
-                            MAX(SCAN_BYTES_PER_S, 2 * rate) * s);
-    /* It ran dry: the loop goes round at once, and syncs. */
-    if (!(sim_guest_remaining_bytes(&m->guest) > 0) && rate > 0) {
-        ns = MAX(drain.wire_bytes / rate * NS_PER_S, NS_PER_MS);
-    }
-    m->drained.page_bytes += drain.page_bytes;
-    m->drained.zero_bytes += drain.zero_bytes;
-    m->drained.wire_bytes += drain.wire_bytes;
-    m->tick_wire_bytes += drain.wire_bytes;
-    m->stock_wire_bytes += drain.wire_bytes;
-    m->result.wire_bytes += drain.wire_bytes;
+    account(m, &drain);
     pass_time(m, ns);
     if (was_bulk && !sim_guest_in_bulk_pass(&m->guest)) {
         m->result.bulk_s = elapsed_s(m);
@@ -369,6 +379,23 @@ static void send_slice(SimMigration *m, double share)
             /* As convergence_pass_done() has it. */
             m->next_sync_ns = m->now_ns;
         }
+        return false;
+    }
+    return !ran_dry;
+}
+
+static void send_slice(SimMigration *m, double share)
+{
+    const SimLinkSpec *link = m->spec.link;
+    int64_t left_ns = link->cap_bytes_per_s > 0 ? CAPPED_SLICE_NS : SLICE_NS;
+    int64_t turn_ns = MIN(m->guest.ops->turn_s * NS_PER_S, left_ns);
+    double rate = sim_link_rate(&m->link, elapsed_s(m)) * share;
+
+    if (link->cap_bytes_per_s > 0) {
+        rate = MIN(rate, link->cap_bytes_per_s);
+    }
+    while (left_ns > 0 && send_turn(m, rate, MIN(turn_ns, left_ns))) {
+        left_ns -= turn_ns;
     }
 }
 

@@ -28,7 +28,10 @@
 typedef struct SimRecord {
     double at_s;
     double remaining_bytes;
-    double dirty_bytes_per_s;
+    double dirty_bytes_per_s;       /* as this sync saw it */
+    double told_bytes_per_s;        /* as query-migrate tells it */
+    double true_bytes_per_s;
+    bool sees_rewrites;
     double drain_bytes_per_s;
     unsigned throttle_pct;
     ConvergencePhase phase;
@@ -47,6 +50,7 @@ typedef struct SimDeadline {
 
 typedef struct SimSpec {
     const SimGuestSpec *guest;
+    SimLogSpec log;
     const SimLinkSpec *link;
     double downtime_limit_ms;
     double limit_s;                 /* give up after that */

@@ -19,6 +19,24 @@
 /* 64 MB/s by max-bandwidth, over a wire that could do much more. */
 #define SLOW_LINK { .rate_bytes_per_s = 10 * GBIT_PER_S, \
                     .cap_bytes_per_s = 64 * MB_PER_S }
+/* The guest in which KVM's faults were seen first. */
+#define KVM_GUEST .ram_bytes = 128 * MIB, .zero_bytes = 20e6, .n_vcpus = 2
+#define KVM_BITMAP { .manual = true, .chunk_bytes = 256 * 1024 }
+#define IN_ORDER(size, rate) .bytes = (size), .rate_bytes_per_s = (rate), \
+                             .in_order = true, .begin = 0.25, .end = 0.75
+/* Any vCPU that runs rewrites some pages within ms of a sync. */
+#define REWRITERS(n, pages) \
+    { .bytes = (n) * (pages) * SIM_PAGE_BYTES, .in_order = true, \
+      .rate_bytes_per_s = (n) * (pages) * SIM_PAGE_BYTES / 0.02, \
+      .capacity_bytes_per_s = 1e12, .n_vcpus = (n), \
+      .begin = 0.75, .end = 1 }
+/* All vCPUs but one do nothing else. */
+#define READERS(n, size, rate) \
+    .ram_bytes = 640 * MIB, .zero_bytes = 60e6, .n_vcpus = (n), .sets = { \
+        { .bytes = (size), .rate_bytes_per_s = (rate), .n_vcpus = 1 }, \
+        REWRITERS(n, 200) }
+#define LINK_MB(n) { .rate_bytes_per_s = 10 * GBIT_PER_S, \
+                     .cap_bytes_per_s = (n) * MB_PER_S }
 #define LINK_GBIT(n) { .rate_bytes_per_s = (n) * GBIT_PER_S }
 
 #define USUAL .max_floors = 1.5, .max_lost_stops = 1.5, \
@@ -372,8 +390,86 @@ const SimScenario sim_scenarios[] = {
                   .cap_bytes_per_s = 128 * MB_PER_S },
         .downtime_limit_ms = 300, .limit_s = 200,
         .predictive = { USUAL }, .dirty_limit = { LIMITED },
+    }, {
+        .name = "kvm-slow-writer",
+        .claim = "4 MB/s over 12 MB/s on KVM's bitmap: nobody is slowed",
+        .guest = { KVM_GUEST, .sets = {
+            { IN_ORDER(64 * MIB, 4 * MB_PER_S), .n_vcpus = 1 },
+            REWRITERS(2, 200) } },
+        .log = KVM_BITMAP, .link = LINK_MB(12),
+        .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { .no_slowdown = true, .max_floors = 1.2 },
+    }, {
+        .name = "kvm-slow-writer-1gib",
+        .claim = "the same with one chunk for all of it",
+        .guest = { KVM_GUEST, .sets = {
+            { IN_ORDER(64 * MIB, 4 * MB_PER_S), .n_vcpus = 1 },
+            REWRITERS(2, 200) } },
+        .log = { .manual = true }, .link = LINK_MB(12),
+        .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { .no_slowdown = true, .max_floors = 1.2 },
+    }, {
+        .name = "kvm-flat-out",
+        .claim = "a writer flat out over 16 MB/s on KVM's bitmap",
+        .guest = { KVM_GUEST, .sets = {
+            { IN_ORDER(64 * MIB, 800 * MB_PER_S), .n_vcpus = 1 },
+            REWRITERS(2, 200) } },
+        .log = KVM_BITMAP, .link = LINK_MB(16),
+        .downtime_limit_ms = 300, .limit_s = 200,
+        .predictive = { .max_floors = 1.2, .max_lost_stops = 1.8,
+                        .max_reversals = 0, .reversals_asserted = true },
+    }, {
+        .name = "readers-2-slow",
+        .claim = "what two vCPUs rewrite after each sync makes neither sleep",
+        .guest = { READERS(2, 64 * MIB, 400 * MB_PER_S) },
+        .log = { .by_page = true }, .link = LINK_MB(16),
+        .downtime_limit_ms = 300, .limit_s = 120,
+        .dirty_limit = { LIMITED, .max_reader_lost_s = 0.3 },
+    }, {
+        .name = "readers-2-10gbit",
+        .claim = "the same over 10 Gb/s",
+        .guest = { READERS(2, 400 * MIB, 8 * GB_PER_S) },
+        .log = { .by_page = true }, .link = LINK_GBIT(10),
+        .downtime_limit_ms = 100, .limit_s = 60,
+        .predictive = { USUAL },
+        .dirty_limit = { LIMITED, .max_reader_lost_s = 0.1 },
+    }, {
+        .name = "readers-128-slow",
+        .claim = "what 128 rewrite does not fit the downtime: stuck, unslowed",
+        .guest = { READERS(128, 64 * MIB, 400 * MB_PER_S) },
+        .log = { .by_page = true }, .link = LINK_MB(16),
+        .downtime_limit_ms = 300, .limit_s = 120,
+        .predictive = { .stuck = true, .released = true },
+        .dirty_limit = { .stuck = true },
+    }, {
+        .name = "readers-128-10gbit",
+        .claim = "what 128 rewrite fits the downtime over 10 Gb/s",
+        .guest = { READERS(128, 400 * MIB, 8 * GB_PER_S) },
+        .log = { .by_page = true }, .link = LINK_GBIT(10),
+        .downtime_limit_ms = 200, .limit_s = 60,
+        .predictive = { USUAL },
+        .dirty_limit = { LIMITED, .max_reader_lost_s = 0.2 },
     },
 };
+
+const SimNamedLog sim_logs[] = {
+    { "sets", { 0 } },
+    { "exact", { .by_page = true } },
+    { "manual", { .manual = true } },
+    { "manual-256k", { .manual = true, .chunk_bytes = 256 * 1024 } },
+};
+
+const unsigned sim_n_logs = G_N_ELEMENTS(sim_logs);
+
+const SimNamedLog *sim_log_find(const char *name)
+{
+    for (unsigned i = 0; i < sim_n_logs; i++) {
+        if (!strcmp(sim_logs[i].name, name)) {
+            return &sim_logs[i];
+        }
+    }
+    return NULL;
+}
 
 const unsigned sim_n_scenarios = G_N_ELEMENTS(sim_scenarios);
 
@@ -391,6 +487,7 @@ SimSpec sim_scenario_spec(const SimScenario *scenario)
 {
     return (SimSpec) {
         .guest = &scenario->guest,
+        .log = scenario->log,
         .link = &scenario->link,
         .downtime_limit_ms = scenario->downtime_limit_ms,
         .limit_s = scenario->limit_s,

@@ -27,6 +27,7 @@ typedef struct SimScenario {
     const char *name;
     const char *claim;
     SimGuestSpec guest;
+    SimLogSpec log;
     SimLinkSpec link;
     double downtime_limit_ms;
     double limit_s;
@@ -34,8 +35,19 @@ typedef struct SimScenario {
     SimBounds dirty_limit;
 } SimScenario;
 
+/* Dirty logs that any scenario can be run under. */
+typedef struct SimNamedLog {
+    const char *name;
+    SimLogSpec log;
+} SimNamedLog;
+
+extern const SimNamedLog sim_logs[];
+extern const unsigned sim_n_logs;
+
 extern const SimScenario sim_scenarios[];
 extern const unsigned sim_n_scenarios;
+
+const SimNamedLog *sim_log_find(const char *name);
 
 const SimScenario *sim_scenario_find(const char *name);
 
