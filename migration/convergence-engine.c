@@ -259,7 +259,7 @@ static void bound_sync_period(const ConvergenceEngine *engine,
     double least_ns = engine->model.sync_cost_ns *
                       (engine->seeking ? SEEKING_COST_SHARE : SYNC_COST_SHARE);
 
-    if (bulk_pass && engine->model.least_sync_cost_ns > BULK_SYNC_MAX_NS) {
+    if (bulk_pass && engine->model.least_sync_busy_ns > BULK_SYNC_MAX_NS) {
         decision->next_sync_ns = MAX_PERIOD_NS;
     }
     if (decision->next_sync_ns < least_ns) {
@@ -287,12 +287,12 @@ static bool see_rewrites(const ConvergenceEngine *engine,
 
 int64_t convergence_engine_first_sync_ns(ConvergenceEngine *engine,
                                          const ConvergenceParams *params,
-                                         int64_t sync_cost_ns)
+                                         int64_t sync_busy_ns)
 {
     ConvergenceDecision *decision = &engine->decision;
 
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
-    convergence_model_note_sync(&engine->model, sync_cost_ns);
+    convergence_model_note_sync(&engine->model, sync_busy_ns);
     bound_sync_period(engine, true, decision);
     return decision->next_sync_ns;
 }

@@ -53,9 +53,9 @@ void convergence_model_update(ConvergenceModel *model,
                               const ConvergenceSample *sample);
 
 /**
- * convergence_model_note_sync: a sync of the bitmap took so long
+ * convergence_model_note_sync: a sync of the bitmap was busy for so long
  */
-void convergence_model_note_sync(ConvergenceModel *model, int64_t cost_ns);
+void convergence_model_note_sync(ConvergenceModel *model, int64_t busy_ns);
 
 /*
  * New dirtying to aim at, as a share of the drain rate.  The head of

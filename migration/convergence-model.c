@@ -223,10 +223,10 @@ static void learn_jitter(ConvergenceModel *model, double before)
     }
 }
 
-void convergence_model_note_sync(ConvergenceModel *model, int64_t cost_ns)
+void convergence_model_note_sync(ConvergenceModel *model, int64_t busy_ns)
 {
-    if (!model->least_sync_cost_ns || cost_ns < model->least_sync_cost_ns) {
-        model->least_sync_cost_ns = cost_ns;
+    if (!model->least_sync_busy_ns || busy_ns < model->least_sync_busy_ns) {
+        model->least_sync_busy_ns = busy_ns;
     }
 }
 
@@ -242,7 +242,7 @@ void convergence_model_update(ConvergenceModel *model,
     learn_jitter(model, net);
     model->sync_cost_ns = smooth(model, model->sync_cost_ns,
                                  sample->sync_cost_ns, weight);
-    convergence_model_note_sync(model, sample->sync_cost_ns);
+    convergence_model_note_sync(model, sample->sync_busy_ns);
     model->last_sample_ns = sample->now_ns;
     model->samples++;
 }

@@ -144,8 +144,8 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
            sample->wire_bytes, sample->remaining_bytes, sample->ram_bytes,
            sample->bulk_remaining_bytes, sample->bulk_empty_bytes,
            sample->bandwidth_bytes_per_s);
-    append(&text, " sync_cost_ns=%" PRId64 " throttle=%u bulk=%d valid=%d",
-           sample->sync_cost_ns, sample->throttle_pct, sample->bulk_pass,
+    append(&text, " sync_cost_ns=%" PRId64 " sync_busy_ns=%" PRId64 " throttle=%u bulk=%d valid=%d",
+           sample->sync_cost_ns, sample->sync_busy_ns, sample->throttle_pct, sample->bulk_pass,
            sample->valid);
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         append(&text, " v=%d:%" PRIu64 ":%" PRIu64, sample->vcpus[i].id,

@@ -17,6 +17,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/thread-cpu-time.h"
 #include "exec/dirty-harvest.h"
 #include "exec/target_page.h"
 #include "hw/boards.h"
@@ -134,7 +135,13 @@ void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
                                     int64_t now_ns)
 {
     sampler->sync_begin_ns = now_ns;
+    sampler->sync_begin_cpu_ns = thread_cpu_time_ns();
     sampler->sync_begin_remaining_bytes = ram_bytes_remaining();
+}
+
+int64_t convergence_sampler_sync_busy_ns(const ConvergenceSampler *sampler)
+{
+    return thread_cpu_time_ns() - sampler->sync_begin_cpu_ns;
 }
 
 void convergence_sampler_log_cleared(ConvergenceSampler *sampler,
@@ -192,6 +199,7 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
         .ram_bytes = ram_bytes_total(),
         .sync_cost_ns = now_ns - sampler->sync_begin_ns +
                         sampler->log_cleared_ns,
+        .sync_busy_ns = convergence_sampler_sync_busy_ns(sampler),
         .throttle_pct = cpu_throttle_get_percentage(),
         .bulk_pass = bulk_pass,
         .valid = runstate_is_running() && !blk_mig_bulk_active(),

@@ -34,6 +34,7 @@ typedef struct VcpuBase {
 typedef struct ConvergenceSampler {
     SampleBase base;
     int64_t sync_begin_ns;
+    int64_t sync_begin_cpu_ns;
     int64_t log_cleared_ns;     /* what it took since the last interval */
     uint64_t sync_begin_remaining_bytes;
     uint64_t start_bytes;       /* what remained at the start */
@@ -71,6 +72,14 @@ void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
  */
 void convergence_sampler_log_cleared(ConvergenceSampler *sampler,
                                      int64_t took_ns);
+
+/**
+ * convergence_sampler_sync_busy_ns: how long the sync was at work, so far
+ *
+ * Without what it waited for vCPUs, when it let go of the BQL, or for a CPU of
+ * the host.  In the thread that began it.
+ */
+int64_t convergence_sampler_sync_busy_ns(const ConvergenceSampler *sampler);
 
 /**
  * convergence_sampler_sync_end: the sync is over, and with it an interval

@@ -51,8 +51,8 @@ static struct {
     int64_t next_sync_ns;
     /* Rewrites are to be seen from the next page sent on (atomic). */
     bool see_rewrites;
-    /* Migration thread: what the last sync took, with the BQL. */
-    int64_t sync_took_ns;
+    /* Migration thread: what the last sync was busy for. */
+    int64_t sync_busy_ns;
 
     /* Under `lock`. */
     bool known;                 /* there is something to report */
@@ -182,7 +182,7 @@ void convergence_start(MigrationState *s)
     qatomic_set_i64(&convergence.next_sync_ns, now +
                     convergence_engine_first_sync_ns(&convergence.engine,
                                                      &convergence.params,
-                                                     convergence.sync_took_ns));
+                                                     convergence.sync_busy_ns));
     if (convergence.params.auto_converge) {
         snprintf(begin, sizeof(begin), "%.1f MB remain: the first look at the "
                  "guest is still to come", remaining_bytes / 1e6);
@@ -336,7 +336,8 @@ void convergence_sync_end(void)
     ConvergenceSample sample;
 
     convergence.pass_remaining_bytes = ram_bytes_remaining();
-    convergence.sync_took_ns = now_ns() - convergence.sampler.sync_begin_ns;
+    convergence.sync_busy_ns =
+        convergence_sampler_sync_busy_ns(&convergence.sampler);
     if (!qatomic_read(&convergence.running) ||
         !qatomic_read(&convergence.may_slow)) {
         return;

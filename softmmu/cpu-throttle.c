@@ -39,6 +39,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
+#include "qemu/thread-cpu-time.h"
 #include "qemu/timer.h"
 #include "hw/core/cpu.h"
 #include "monitor/hmp.h"
@@ -106,19 +107,6 @@ static int64_t run_for_sleep_ns(int64_t sleep_ns, int pct)
 static VcpuThrottleAccount *account_of(CPUState *cpu)
 {
     return &cpu->slowdown.throttle;
-}
-
-/* CPU time of the calling thread, -1 where the host cannot tell. */
-static int64_t thread_cpu_time_ns(void)
-{
-#ifdef CLOCK_THREAD_CPUTIME_ID
-    struct timespec ts;
-
-    if (!clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts)) {
-        return ts.tv_sec * NANOSECONDS_PER_SECOND + ts.tv_nsec;
-    }
-#endif
-    return -1;
 }
 
 static bool is_news(CPUState *cpu)

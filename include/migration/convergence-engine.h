@@ -126,6 +126,8 @@ typedef struct ConvergenceSample {
     uint64_t bulk_empty_bytes;
     uint64_t bandwidth_bytes_per_s; /* cap set by the user, 0 = none */
     int64_t sync_cost_ns;
+    /* The part of it in which the sync kept others waiting for its locks. */
+    int64_t sync_busy_ns;
     uint8_t throttle_pct;           /* in force during the interval */
     /* vCPUs with their own meters; none where nothing can meter them. */
     ConvergenceVcpu *vcpus;
@@ -184,7 +186,7 @@ typedef struct ConvergenceModel {
     double bulk_data_sent_bytes;    /* in the bulk pass, not zero */
     double device_bytes_per_s;      /* dirtied by no vCPU */
     double sync_cost_ns;
-    int64_t least_sync_cost_ns;     /* of all so far, 0: of none */
+    int64_t least_sync_busy_ns;     /* of all so far, 0: of none */
     /* Mean deviation of the wire rate from one sample to the next, 0 to 1. */
     double wire_deviation;
     /* Of the last seconds, of one pass and with one throttle all along. */
@@ -287,11 +289,11 @@ void convergence_engine_init(ConvergenceEngine *engine, int64_t now_ns);
  * convergence_engine_first_sync_ns: when to look for the first time, from now
  * @engine: just set up
  * @params: the user's settings as they are now
- * @sync_cost_ns: of the sync that found all of RAM dirty
+ * @sync_busy_ns: of the sync that found all of RAM dirty
  */
 int64_t convergence_engine_first_sync_ns(ConvergenceEngine *engine,
                                          const ConvergenceParams *params,
-                                         int64_t sync_cost_ns);
+                                         int64_t sync_busy_ns);
 
 /**
  * convergence_engine_update: learn from a sample and decide

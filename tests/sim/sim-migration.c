@@ -152,6 +152,7 @@ static ConvergenceSample make_sample(SimMigration *m, SimSync sync,
         .bulk_empty_bytes = sim_guest_unsent_empty_bytes(&m->guest),
         .bandwidth_bytes_per_s = m->spec.link->cap_bytes_per_s,
         .sync_cost_ns = cost_ns,
+        .sync_busy_ns = cost_ns,
         .throttle_pct = m->slowdown.throttle_pct,
         .vcpus = m->vcpus,
         .n_vcpus = sim_guest_has_meters(&m->guest) ?

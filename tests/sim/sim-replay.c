@@ -70,6 +70,7 @@ static bool set_number(Replay *replay, const char *key, const char *value)
         FIELD("bulk_empty", sample.bulk_empty_bytes, 0, MAX_BYTES),
         FIELD("bandwidth", sample.bandwidth_bytes_per_s, 0, UINT64_MAX),
         FIELD("sync_cost_ns", sample.sync_cost_ns, 0, MAX_NS),
+        FIELD("sync_busy_ns", sample.sync_busy_ns, 0, MAX_NS),
         FIELD("throttle", sample.throttle_pct, 0, 99),
         FIELD("bulk", sample.bulk_pass, 0, 1),
         FIELD("valid", sample.valid, 0, 1),

@@ -98,6 +98,7 @@ static ConvergenceSample random_sample(Random *random,
         .bandwidth_bytes_per_s = random_below(random, 2) ? LIBVIRT_UNLIMITED :
                                  random_size(random, UINT64_MAX),
         .sync_cost_ns = random_size(random, 100 * SECOND_NS),
+        .sync_busy_ns = random_size(random, SECOND_NS),
         .throttle_pct = random_below(random, 100),
         .vcpus = vcpus,
         .n_vcpus = random_below(random, MAX_VCPUS + 1),
