@@ -121,18 +121,16 @@ all_of()
         }' "$migrated"
 }
 
-# figures_of NAME...: for a person who reads the log.
-figures_of()
+# tell WORD...: a figure for people, which `make check-kvm` prints.
+tell()
 {
-    for figure_name; do
-        echo "$figure_name:" $(all_of "$figure_name")
-    done
+    echo "# figure: $*"
 }
 
 # all_within LEAST NAME MOST, all_are NAME WORD: of each of the migrations.
 all_within()
 {
-    figures_of "$2"
+    echo "$2:" $(all_of "$2")
     all_of "$2" | awk -v least="$1" -v most="$3" '
         $1 < least + 0 || $1 > most + 0 { bad = 1 }
         END { exit bad || !NR }'
@@ -140,17 +138,24 @@ all_within()
 
 all_are()
 {
-    figures_of "$1"
+    echo "$1:" $(all_of "$1")
     all_of "$1" | awk -v word="$2" '$1 != word { bad = 1 }
         END { exit bad || !NR }'
+}
+
+# median_in FILE: of numbers, a line each.
+median_in()
+{
+    sort -n "$1" | awk '
+        { v[NR] = $1 }
+        END { if (NR) print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
 }
 
 # median_of NAME: of that figure, over the migrations.
 median_of()
 {
-    all_of "$1" | sort -n | awk '
-        { v[NR] = $1 }
-        END { if (NR) print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
+    all_of "$1" >"$work/median"
+    median_in "$work/median"
 }
 
 # ratio_of_medians NAME OTHER UNIT: of the former to UNIT of the latter.

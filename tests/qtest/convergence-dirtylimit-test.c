@@ -193,6 +193,7 @@ int main(int argc, char **argv)
                    test_limit_of_one_vcpu);
     qtest_add_func("/convergence/dirtylimit/calc-dirty-rate",
                    test_calc_dirty_rate);
+    dirtylimit_add_meter_tests();
     dirtylimit_add_migration_tests();
     qtest_add_data_func("/convergence/dirtylimit/tcg", "tcg", test_limits_of);
     qtest_add_data_func("/convergence/dirtylimit/round-robin",

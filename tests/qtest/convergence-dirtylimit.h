@@ -46,6 +46,7 @@ void vm_dirty_rate_start(QTestState *vm, int seconds);
 int64_t vm_dirty_rate_wait(QTestState *vm);
 
 /* The tests, file by file. */
+void dirtylimit_add_meter_tests(void);
 void dirtylimit_add_migration_tests(void);
 void dirtylimit_add_ring_tests(void);
 
