@@ -286,7 +286,8 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
                                        convergence_limit_ms(engine, params),
                                        &state->unsure))) {
         lift(engine, params, sample, decision);
-        decision->next_sync_ns = convergence_watch_ns(engine, params, sample);
+        decision->next_sync_ns = convergence_watch_ns(engine, params, sample,
+                                                      state->unsure);
         return;
     }
     if (devices_outpace(model)) {

@@ -54,6 +54,8 @@
 #define MAX_LOOK_NS (250 * NS_PER_MS)
 #define LOOKS_LEFT 4
 #define LEAD_NS (500 * NS_PER_MS)
+/* A look that tells a rate from what is rewritten after each sync. */
+#define TELLING_NS NS_PER_S
 /* Not more than so much longer; less than that is no look of its own. */
 #define LEAD_SPLIT 0.5
 
@@ -162,7 +164,7 @@ int64_t convergence_look_ns(const ConvergenceEngine *engine,
  */
 int64_t convergence_watch_ns(ConvergenceEngine *engine,
                              const ConvergenceParams *params,
-                             const ConvergenceSample *sample)
+                             const ConvergenceSample *sample, bool unsure)
 {
     const ConvergenceModel *model = &engine->model;
     int64_t period_ns = params->sync_period_ms * NS_PER_MS;
@@ -171,9 +173,9 @@ int64_t convergence_watch_ns(ConvergenceEngine *engine,
     double ends_ns = convergence_model_bulk_ends_s(model, sample) * NS_PER_S;
     double until_ns = ends_ns - lead_ns;
 
-    if (!sample->bulk_pass && !model->dirty_known) {
+    if (!sample->bulk_pass && (unsure || !model->dirty_known)) {
         /* Whether the guest needs help shows in the next look. */
-        return MIN(MAX_LOOK_NS, period_ns);
+        return MIN(unsure ? TELLING_NS : MAX_LOOK_NS, period_ns);
     }
     if (!sample->bulk_pass || until_ns < lead_ns * LEAD_SPLIT ||
         until_ns > period_ns + model->sync_cost_ns * SYNC_COST_SHARE) {

@@ -136,10 +136,11 @@ double convergence_threshold(const ConvergenceEngine *engine,
 
 /**
  * convergence_watch_ns: when to look again while the guest runs freely
+ * @unsure: the last look could not tell whether it needs help
  */
 int64_t convergence_watch_ns(ConvergenceEngine *engine,
                              const ConvergenceParams *params,
-                             const ConvergenceSample *sample);
+                             const ConvergenceSample *sample, bool unsure);
 
 /**
  * convergence_look_ns: when to look again while the guest is slowed down

@@ -15,8 +15,8 @@
  *            remains most writes hit pages that are dirty anyway, and the
  *            guest looks calmer than it is.  Where the dirty log cannot tell
  *            whether a waiting page was written again, what it does show is a
- *            lower bound.  The first figure that is known takes its place, it
- *            is not averaged with it.
+ *            lower bound.  Bounds and rates that are known take each other's
+ *            place, they are never averaged.
  *   devices  what was dirtied by no vCPU: slowing vCPUs will not help there.
  *
  * Smoothing is exponential over time and not over samples, since samples come
@@ -156,7 +156,7 @@ static void learn_dirtying(ConvergenceModel *model,
     model->last_new_bytes_per_s = newly;
     model->dirty_bytes_per_s =
         smooth(model, model->dirty_bytes_per_s, dirty,
-               known && !model->dirty_known ? 1 : weight);
+               known != model->dirty_known ? 1 : weight);
     model->new_bytes_per_s =
         smooth(model, model->new_bytes_per_s, newly, weight);
     model->dirty_known = known;

@@ -288,7 +288,8 @@ static void predictive_decide(ConvergenceEngine *engine,
                                           &state->unsure)) {
             watch(engine, params, decision);
             decision->next_sync_ns = convergence_watch_ns(engine, params,
-                                                          sample);
+                                                          sample,
+                                                          state->unsure);
             return;
         }
         state->engaged = true;
