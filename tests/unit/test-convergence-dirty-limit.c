@@ -9,13 +9,15 @@
 #include "qemu/osdep.h"
 #include "convergence-fixture.h"
 
-#define MAX_VCPUS 8
+#define MAX_VCPUS 128
 
 typedef struct Guest {
     ConvergenceEngine engine;
     ConvergenceParams params;
     ConvergenceVcpu vcpus[MAX_VCPUS];
     unsigned n_vcpus;
+    unsigned n_writers;                 /* the others are readers */
+    double drain_mb_per_s;
 } Guest;
 
 static Guest guest_begin(unsigned n_vcpus)
@@ -23,6 +25,8 @@ static Guest guest_begin(unsigned n_vcpus)
     Guest guest = {
         .params = fixture_params("dirty-limit"),
         .n_vcpus = n_vcpus,
+        .n_writers = 1,
+        .drain_mb_per_s = 64,
     };
 
     convergence_engine_init(&guest.engine, FIRST_NS);
@@ -47,7 +51,39 @@ static const ConvergenceDecision *run(Guest *guest, const double *wants,
         guest->vcpus[i].touched_bytes = MB(rate);
         all += rate;
     }
-    sample = fixture_sample(&guest->engine, SECOND_NS, all, 64);
+    sample = fixture_sample(&guest->engine, SECOND_NS, all,
+                            guest->drain_mb_per_s);
+    sample.vcpus = guest->vcpus;
+    sample.n_vcpus = guest->n_vcpus;
+    return convergence_engine_update(&guest->engine, &guest->params, &sample);
+}
+
+/*
+ * A look of @interval_ns: the first vCPUs newly dirty what they want or are
+ * allowed to, each other one so many pages, which it writes after each sync.
+ */
+static const ConvergenceDecision *look_at_readers(Guest *guest,
+                                                  int64_t interval_ns,
+                                                  double writes_mb_per_s,
+                                                  unsigned pages)
+{
+    double s = (double)interval_ns / SECOND_NS, all_bytes = 0;
+    ConvergenceSample sample;
+
+    for (unsigned i = 0; i < guest->n_vcpus; i++) {
+        ConvergenceVcpu *vcpu = &guest->vcpus[i];
+        double limit = vcpu->limit_bytes_per_s / BYTES_PER_MB;
+        double rate = limit > 0 ? MIN(writes_mb_per_s, limit) :
+                                  writes_mb_per_s;
+
+        vcpu->dirtied_bytes = i < guest->n_writers ? MB(rate * s) :
+                                                     pages * 4096;
+        vcpu->touched_bytes = vcpu->dirtied_bytes;
+        all_bytes += vcpu->dirtied_bytes;
+    }
+    sample = fixture_sample(&guest->engine, interval_ns,
+                            all_bytes / s / BYTES_PER_MB,
+                            guest->drain_mb_per_s);
     sample.vcpus = guest->vcpus;
     sample.n_vcpus = guest->n_vcpus;
     return convergence_engine_update(&guest->engine, &guest->params, &sample);
@@ -60,7 +96,7 @@ static double limit_mb(const Guest *guest, unsigned i)
 
 static void test_two_writers_of_eight_share_the_budget(void)
 {
-    static const double wants[MAX_VCPUS] = { 100, 0.2, 0, 0.4, 200, 0, 0, 0 };
+    static const double wants[8] = { 100, 0.2, 0, 0.4, 200, 0, 0, 0 };
     Guest guest = guest_begin(8);
 
     for (unsigned i = 0; i < 20; i++) {
@@ -165,6 +201,210 @@ static void test_new_vcpu_is_limited_as_the_others(void)
                      guest.vcpus[0].limit_bytes_per_s);
 }
 
+/*
+ * What any vCPU that runs rewrites fits its limit twice, also where QEMU syncs
+ * as often as the link has sent what all of them have rewritten.
+ */
+static void test_readers_have_room_for_what_they_rewrite(void)
+{
+    static const struct {
+        unsigned n_writers, n_vcpus, pages;
+        double drain_mb_per_s;
+    } rows[] = {
+        { 1, 2, 30, 16 }, { 1, 2, 200, 16 }, { 1, 2, 255, 16 },
+        { 1, 2, 200, 1250 }, { 1, 128, 30, 16 }, { 1, 128, 200, 16 },
+        { 1, 128, 30, 1250 }, { 1, 128, 200, 1250 }, { 1, 8, 100, 3 },
+        { 64, 128, 30, 16 }, { 64, 128, 200, 16 }, { 64, 128, 200, 1250 },
+        { 127, 128, 200, 16 },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin(rows[i].n_vcpus);
+        unsigned n_readers = rows[i].n_vcpus - rows[i].n_writers;
+        double sent_s = n_readers * rows[i].pages * 4096 /
+                        (rows[i].drain_mb_per_s * BYTES_PER_MB);
+        int64_t interval_ns = SECOND_NS;
+
+        guest.n_writers = rows[i].n_writers;
+        guest.drain_mb_per_s = rows[i].drain_mb_per_s;
+        for (unsigned n = 0; n < 20; n++) {
+            const ConvergenceDecision *d =
+                look_at_readers(&guest, interval_ns,
+                                rows[i].drain_mb_per_s * 10, rows[i].pages);
+            double pace_s = MIN(MAX(sent_s, 0.1), d->next_sync_ns / 1e9);
+
+            g_assert_true(d->vcpus_limited);
+            for (unsigned v = guest.n_writers; v < guest.n_vcpus; v++) {
+                g_assert_cmpfloat(guest.vcpus[v].limit_bytes_per_s * pace_s,
+                                  >=, 2 * 256 * 4096 * 0.999);
+            }
+            /* As planned, at that pace, and once in a while at once. */
+            interval_ns = n % 4 == 0 ? d->next_sync_ns :
+                          n % 4 == 3 ? 100 * NS_PER_MS : pace_s * SECOND_NS;
+        }
+    }
+}
+
+/* One page more, and it is a vCPU that writes. */
+static void test_who_writes_more_than_that_is_held_at_the_level(void)
+{
+    Guest guest = guest_begin(2);
+
+    guest.drain_mb_per_s = 1;
+    look_at_readers(&guest, SECOND_NS, 100, 256);
+    g_assert_cmpuint(guest.vcpus[1].limit_bytes_per_s, >,
+                     guest.vcpus[0].limit_bytes_per_s);
+    look_at_readers(&guest, SECOND_NS, 100, 257);
+    g_assert_cmpuint(guest.vcpus[1].limit_bytes_per_s, ==,
+                     guest.vcpus[0].limit_bytes_per_s);
+}
+
+/* Held at a limit that is less than that a look, it does not pass for one. */
+static void test_a_writer_that_is_held_is_no_reader(void)
+{
+    static const double wants[2] = { 100, 0.01 };
+    Guest guest = guest_begin(2);
+
+    guest.drain_mb_per_s = 2;
+    for (unsigned i = 0; i < 10; i++) {
+        run(&guest, wants, 0);
+        g_assert_cmpfloat(limit_mb(&guest, 0), <=, 0.41);
+        g_assert_cmpfloat(limit_mb(&guest, 1), >, 0.41);
+    }
+}
+
+/* Looks are so far apart that rewriting takes half of the budget at most ... */
+static void test_looks_are_spread_by_what_is_rewritten(void)
+{
+    static const struct {
+        unsigned n_vcpus, pages;
+        double drain_mb_per_s;
+        int64_t next_ms;
+    } rows[] = {
+        /* 0.2 * 0.5 of the drain rate for (n - 1) * pages * 4096 bytes. */
+        { 2, 30, 64, 250 }, { 2, 200, 64, 250 }, { 2, 200, 16, 512 },
+        { 9, 200, 64, 1024 }, { 128, 200, 1250, 832 },
+        /* ... but for ten seconds. */
+        { 128, 200, 64, 10000 }, { 128, 30, 16, 9753 },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin(rows[i].n_vcpus);
+        int64_t next_ns;
+
+        guest.drain_mb_per_s = rows[i].drain_mb_per_s;
+        next_ns = look_at_readers(&guest, SECOND_NS,
+                                  rows[i].drain_mb_per_s * 10,
+                                  rows[i].pages)->next_sync_ns;
+        /* 500 MB remain, so that one at 10 Gb/s would come sooner. */
+        g_assert_cmpint(llabs(next_ns - rows[i].next_ms * NS_PER_MS), <,
+                        2 * NS_PER_MS);
+    }
+}
+
+/* ... and the other half is the writers', however much that rewriting is. */
+static void test_rewriting_leaves_writers_half_of_the_budget(void)
+{
+    Guest guest = guest_begin(128);
+
+    look_at_readers(&guest, SECOND_NS, 1000, 200);
+    g_assert_cmpfloat_with_epsilon(limit_mb(&guest, 0), 6.4, 0.05);
+}
+
+static void test_rewriting_above_the_downtime_is_stuck_and_told(void)
+{
+    static const struct {
+        unsigned pages;
+        bool stuck;
+    } rows[] = {
+        /* 64 MB/s * 300 ms, less a tenth: 17.28 MB, 127 times 33.2 pages. */
+        { 33, false }, { 34, true },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin(128);
+
+        for (unsigned n = 0; n < 3; n++) {
+            look_at_readers(&guest, SECOND_NS, 1000, rows[i].pages);
+        }
+        g_assert_true(guest.engine.decision.vcpus_limited);
+        g_assert_true((guest.engine.decision.phase ==
+                       CONVERGENCE_PHASE_STUCK) == rows[i].stuck);
+        g_assert_true(guest.engine.decision.predicted != rows[i].stuck);
+        if (rows[i].stuck) {
+            g_assert_nonnull(strstr(guest.engine.decision.reason,
+                                    "write to 17.7 MB again"));
+            g_assert_nonnull(strstr(guest.engine.decision.reason,
+                                    "higher downtime-limit"));
+        }
+        /* A higher one is all that it takes. */
+        guest.params.downtime_limit_ms = 400;
+        look_at_readers(&guest, SECOND_NS, 1000, rows[i].pages);
+        g_assert_cmpint(guest.engine.decision.phase, ==,
+                        CONVERGENCE_PHASE_CONVERGING);
+    }
+}
+
+/* Half of what is written there waits anyway, and all of it adds up. */
+static void test_the_budget_is_halved_in_the_bulk_pass(void)
+{
+    Guest guest = guest_begin(1);
+
+    /* It rewrites most of what is sent: slowing it early pays. */
+    for (unsigned i = 1; !guest.engine.decision.vcpus_limited; i++) {
+        ConvergenceSample sample = fixture_sample(&guest.engine, SECOND_NS,
+                                                  60, 64);
+
+        g_assert_cmpuint(i, <=, 5);
+        sample.ram_bytes = MB(4000);
+        sample.bulk_pass = true;
+        sample.bulk_remaining_bytes = MB(4000 - 64 * i);
+        sample.remaining_bytes = sample.bulk_remaining_bytes + MB(60 * i);
+        guest.vcpus[0].dirtied_bytes = MB(60);
+        guest.vcpus[0].touched_bytes = MB(60);
+        sample.vcpus = guest.vcpus;
+        sample.n_vcpus = 1;
+        convergence_engine_update(&guest.engine, &guest.params, &sample);
+    }
+    g_assert_cmpfloat_with_epsilon(limit_mb(&guest, 0), 6.4, 0.05);
+}
+
+/*
+ * A page that waits is free, and if it is sent before the next sync, nobody is
+ * charged for finding it dirty: limits make up for that.
+ */
+static void test_what_meters_do_not_see_makes_limits_stricter(void)
+{
+    static const struct {
+        double metered, touched, found, devices, limit;
+    } rows[] = {
+        { 100, 100, 100, 0, 12.8 },
+        { 50, 100, 100, 0, 6.4 },
+        { 30, 100, 100, 0, 3.84 },
+        /* However little they see. */
+        { 10, 100, 100, 0, 3.2 }, { 0, 100, 100, 0, 3.2 },
+        /* What devices write is in no meter, and taken off already. */
+        { 100, 100, 105, 5, 7.8 }, { 50, 100, 105, 5, 3.9 },
+        /* Meters may be ahead of the sync. */
+        { 100, 100, 40, 0, 12.8 },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin(1);
+        ConvergenceSample sample = fixture_sample(&guest.engine, SECOND_NS,
+                                                  rows[i].found, 64);
+
+        sample.touched_bytes = MB(rows[i].touched + rows[i].devices);
+        guest.vcpus[0].dirtied_bytes = MB(rows[i].metered);
+        guest.vcpus[0].touched_bytes = MB(rows[i].touched);
+        sample.vcpus = guest.vcpus;
+        sample.n_vcpus = 1;
+        convergence_engine_update(&guest.engine, &guest.params, &sample);
+        g_assert_cmpfloat_with_epsilon(limit_mb(&guest, 0), rows[i].limit,
+                                       0.05);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -184,5 +424,21 @@ int main(int argc, char **argv)
                     test_limits_are_lifted_when_nobody_needs_them);
     g_test_add_func("/convergence/dirty-limit/hotplug",
                     test_new_vcpu_is_limited_as_the_others);
+    g_test_add_func("/convergence/dirty-limit/readers/room",
+                    test_readers_have_room_for_what_they_rewrite);
+    g_test_add_func("/convergence/dirty-limit/readers/threshold",
+                    test_who_writes_more_than_that_is_held_at_the_level);
+    g_test_add_func("/convergence/dirty-limit/readers/writer",
+                    test_a_writer_that_is_held_is_no_reader);
+    g_test_add_func("/convergence/dirty-limit/readers/spread",
+                    test_looks_are_spread_by_what_is_rewritten);
+    g_test_add_func("/convergence/dirty-limit/readers/half",
+                    test_rewriting_leaves_writers_half_of_the_budget);
+    g_test_add_func("/convergence/dirty-limit/readers/stuck",
+                    test_rewriting_above_the_downtime_is_stuck_and_told);
+    g_test_add_func("/convergence/dirty-limit/bulk",
+                    test_the_budget_is_halved_in_the_bulk_pass);
+    g_test_add_func("/convergence/dirty-limit/unmetered",
+                    test_what_meters_do_not_see_makes_limits_stricter);
     return g_test_run();
 }

@@ -185,6 +185,118 @@ static void test_costly_syncs_come_less_often(void)
     g_assert_cmpint(engine.decision.next_sync_ns, <=, 1401 * NS_PER_MS);
 }
 
+/* A second in the bulk pass of a guest that has much of it left. */
+static int64_t next_sync_in_bulk_ns(ConvergenceEngine *engine,
+                                    const ConvergenceParams *params,
+                                    int64_t cost_ns)
+{
+    ConvergenceSample sample = fixture_sample(engine, SECOND_NS, 10, 64);
+
+    sample.bulk_pass = true;
+    sample.ram_bytes = 400 * GIB;
+    sample.bulk_remaining_bytes = 390 * GIB;
+    sample.remaining_bytes = 391 * GIB;
+    sample.sync_cost_ns = cost_ns;
+    return convergence_engine_update(engine, params, &sample)->next_sync_ns;
+}
+
+/* The guest feels who holds the BQL that long, and the pass ends anyway. */
+static void test_no_sync_in_the_bulk_pass_takes_more_than_20_ms(void)
+{
+    static const struct {
+        unsigned period_ms;
+        int64_t cost_us, first_ms;
+    } rows[] = {
+        { 1000, 0, 1000 }, { 1000, 1000, 1000 },
+        { 1000, 20000, 1000 }, { 1000, 20001, 3600000 },
+        { 1000, 300000, 3600000 },
+        { 100, 4000, 100 }, { 60000, 20001, 3600000 },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        ConvergenceParams params = fixture_params("predictive");
+        ConvergenceEngine engine;
+
+        params.sync_period_ms = rows[i].period_ms;
+        convergence_engine_init(&engine, FIRST_NS);
+        g_assert_cmpint(convergence_engine_first_sync_ns(
+            &engine, &params, rows[i].cost_us * 1000), ==,
+            rows[i].first_ms * NS_PER_MS);
+    }
+}
+
+/* It is the guest that is large, not a host that was busy once. */
+static void test_one_slow_sync_by_chance_is_forgiven(void)
+{
+    ConvergenceParams params = fixture_params("step");
+    ConvergenceEngine engine;
+    int64_t next_ns;
+
+    convergence_engine_init(&engine, FIRST_NS);
+    convergence_engine_first_sync_ns(&engine, &params, 5 * NS_PER_MS);
+    next_sync_in_bulk_ns(&engine, &params, 5 * NS_PER_MS);
+    next_ns = next_sync_in_bulk_ns(&engine, &params, 200 * NS_PER_MS);
+    g_assert_cmpint(next_ns, <, 10 * SECOND_NS);
+    for (unsigned i = 0; i < 10; i++) {
+        next_ns = next_sync_in_bulk_ns(&engine, &params, 5 * NS_PER_MS);
+    }
+    g_assert_cmpint(next_ns, ==, SECOND_NS);
+
+    /* Slow at first by chance: from the first quick one on, on the clock. */
+    convergence_engine_init(&engine, FIRST_NS);
+    convergence_engine_first_sync_ns(&engine, &params, 200 * NS_PER_MS);
+    g_assert_cmpint(next_sync_in_bulk_ns(&engine, &params, 5 * NS_PER_MS), ==,
+                    SECOND_NS);
+}
+
+/* After the bulk pass syncs are what ends a migration. */
+static void test_slow_syncs_go_on_after_the_bulk_pass(void)
+{
+    ConvergenceParams params = fixture_params("step");
+    ConvergenceEngine engine;
+    ConvergenceSample sample;
+
+    convergence_engine_init(&engine, FIRST_NS);
+    convergence_engine_first_sync_ns(&engine, &params, 40 * NS_PER_MS);
+    g_assert_cmpint(next_sync_in_bulk_ns(&engine, &params, 40 * NS_PER_MS),
+                    ==, 3600 * SECOND_NS);
+    sample = fixture_sample(&engine, SECOND_NS, 10, 64);
+    sample.sync_cost_ns = 40 * NS_PER_MS;
+    convergence_engine_update(&engine, &params, &sample);
+    g_assert_cmpint(engine.decision.next_sync_ns, ==, SECOND_NS);
+}
+
+/*
+ * The look that ends with the bulk pass is what a first cut rests on.  It is
+ * half a second long, and a little more rather than two of which one is tiny.
+ */
+static void test_last_look_of_the_bulk_pass_is_a_short_one(void)
+{
+    static const struct {
+        double ends_s;
+        int64_t next_ms;
+    } rows[] = {
+        { 4, 1000 }, { 1.6, 1000 }, { 1.4, 900 }, { 1, 500 },
+        { 0.76, 260 }, { 0.74, 1000 }, { 0.3, 1000 },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        ConvergenceParams params = fixture_params("predictive");
+        ConvergenceEngine engine;
+        ConvergenceSample sample;
+
+        convergence_engine_init(&engine, FIRST_NS);
+        sample = fixture_sample(&engine, SECOND_NS, 1, 64);
+        sample.bulk_pass = true;
+        sample.ram_bytes = MB(4000);
+        sample.bulk_remaining_bytes = MB(64 * rows[i].ends_s);
+        sample.remaining_bytes = sample.bulk_remaining_bytes + MB(10);
+        convergence_engine_update(&engine, &params, &sample);
+        g_assert_cmpint(llabs(engine.decision.next_sync_ns -
+                              rows[i].next_ms * NS_PER_MS), <, NS_PER_MS);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -207,5 +319,13 @@ int main(int argc, char **argv)
                     test_threshold_is_what_the_link_drains_in_the_limit);
     g_test_add_func("/convergence/engine/sync-cost",
                     test_costly_syncs_come_less_often);
+    g_test_add_func("/convergence/engine/bulk-sync/20-ms",
+                    test_no_sync_in_the_bulk_pass_takes_more_than_20_ms);
+    g_test_add_func("/convergence/engine/bulk-sync/by-chance",
+                    test_one_slow_sync_by_chance_is_forgiven);
+    g_test_add_func("/convergence/engine/bulk-sync/after",
+                    test_slow_syncs_go_on_after_the_bulk_pass);
+    g_test_add_func("/convergence/engine/bulk-sync/last-look",
+                    test_last_look_of_the_bulk_pass_is_a_short_one);
     return g_test_run();
 }

@@ -15,10 +15,12 @@
 typedef struct Share {
     const char *claim;
     unsigned n_vcpus;
-    double rate_mb_per_s[MAX_VCPUS];    /* measured */
+    double rate_mb_per_s[MAX_VCPUS];    /* measured: different pages */
     double limit_mb_per_s[MAX_VCPUS];   /* in force then, 0: none */
     double budget_mb_per_s;
     double level_mb_per_s;              /* expected; HUGE_VAL: no limit */
+    /* Of the rates, as percent: newly dirtied.  0: all. */
+    unsigned new_pct[MAX_VCPUS];
 } Share;
 
 static const Share shares[] = {
@@ -42,15 +44,28 @@ static const Share shares[] = {
       31 },
     { "who stays well below its limit is content", 2, { 10, 1 },
       { 16, 16 }, 32, HUGE_VAL },
+    { "what a vCPU wants is all it writes, waiting pages included", 2,
+      { 100, 1 }, { 0 }, 32, 31, { 5 } },
+    { "a limit binds by what is newly dirtied: 12 of 16", 2, { 24, 1 },
+      { 16, 16 }, 32, 31, { 50 } },
+    { "and not below: 11.9 of 16", 2, { 23.8, 1 }, { 16, 16 }, 32, HUGE_VAL,
+      { 50 } },
+    { "held at its limit while it hardly rewrites anything", 2, { 16, 1 },
+      { 16, 16 }, 32, 31, { 100 } },
+    { "rewriting within a limit counts at what it will be", 2, { 40, 1 },
+      { 16, 16 }, 32, 31, { 10 } },
 };
 
 static double find_level(const Share *share, ConvergenceVcpu *vcpus)
 {
     for (unsigned i = 0; i < share->n_vcpus; i++) {
+        double rate = share->rate_mb_per_s[i];
+        unsigned new_pct = share->new_pct[i] ? share->new_pct[i] : 100;
+
         vcpus[i] = (ConvergenceVcpu) {
             .id = i,
-            .dirty_rate_bytes_per_s = MB(share->rate_mb_per_s[i]),
-            .new_rate_bytes_per_s = MB(share->rate_mb_per_s[i]),
+            .dirty_rate_bytes_per_s = MB(rate),
+            .new_rate_bytes_per_s = MB(rate * new_pct / 100),
             .limit_bytes_per_s = MB(share->limit_mb_per_s[i]),
         };
     }

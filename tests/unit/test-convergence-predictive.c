@@ -238,6 +238,51 @@ static void test_hot_set_within_the_downtime_limit_is_let_be(void)
     }
 }
 
+/*
+ * What any guest writes to after each sync, however soon the next one comes,
+ * makes much of a short look.  5.8 MB, a third of the threshold, may be that.
+ */
+static void test_short_looks_do_not_judge_by_what_is_rewritten(void)
+{
+    static const struct {
+        int64_t interval_ms;
+        double seen_mb;
+        bool slowed;
+    } rows[] = {
+        /* Of what is above 35.2 MB/s. */
+        { 700, 24.6, false }, { 700, 30.3, false }, { 700, 30.5, true },
+        { 899, 37.3, false }, { 899, 37.6, true },
+        { 901, 31.6, false }, { 901, 31.8, true }, { 1000, 35.3, true },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin();
+
+        /* The model has to have seen the link for the threshold. */
+        look(&guest, SECOND_NS, 1);
+        look(&guest, SECOND_NS, 1);
+        guest.engine.model.dirty_bytes_per_s = 1e9;
+        look(&guest, rows[i].interval_ms * NS_PER_MS,
+             rows[i].seen_mb * 1000 / rows[i].interval_ms);
+        g_assert_cmpint(guest.engine.decision.throttle_pct > 0, ==,
+                        rows[i].slowed);
+    }
+}
+
+/* They put it off, but not for ever. */
+static void test_the_fourth_short_look_decides(void)
+{
+    Guest guest = guest_begin();
+
+    guest.params.sync_period_ms = 60000;
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert_cmpuint(look(&guest, 700 * NS_PER_MS, 40)->throttle_pct, ==,
+                         0);
+        g_assert_cmpint(guest.engine.decision.next_sync_ns, ==, SECOND_NS);
+    }
+    g_assert_cmpuint(look(&guest, 700 * NS_PER_MS, 40)->throttle_pct, >, 0);
+}
+
 /* With a second to go a calm guest stays slowed; with more, it does not. */
 static void test_nothing_is_given_back_near_the_end(void)
 {
@@ -328,6 +373,10 @@ int main(int argc, char **argv)
                     test_a_faster_link_is_a_reason_to_try_again);
     g_test_add_func("/convergence/predictive/hot-set",
                     test_hot_set_within_the_downtime_limit_is_let_be);
+    g_test_add_func("/convergence/predictive/rewritten",
+                    test_short_looks_do_not_judge_by_what_is_rewritten);
+    g_test_add_func("/convergence/predictive/rewritten-for-long",
+                    test_the_fourth_short_look_decides);
     g_test_add_func("/convergence/predictive/near-end",
                     test_nothing_is_given_back_near_the_end);
     g_test_add_func("/convergence/predictive/forecast",
