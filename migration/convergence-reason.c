@@ -135,17 +135,17 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
            params->vcpu_dirty_limit_bytes_per_s);
     append(&text, " now_ns=%" PRId64 " interval_ns=%" PRId64 " dirtied=%"
            PRIu64 " touched=%" PRIu64 " unseen=%" PRIu64 " drained=%" PRIu64
-           " zero=%" PRIu64 " wire=%" PRIu64 " remaining=%" PRIu64 " ram=%" PRIu64
-           " bulk_remaining=%" PRIu64 " bulk_empty=%" PRIu64
+           " zero=%" PRIu64 " wire=%" PRIu64 " remaining=%" PRIu64
+           " ram=%" PRIu64 " bulk_remaining=%" PRIu64 " bulk_empty=%" PRIu64
            " bandwidth=%" PRIu64,
            sample->now_ns, sample->interval_ns, sample->dirtied_bytes,
            sample->touched_bytes, sample->unseen_bytes,
-           sample->drained_bytes, sample->zero_bytes,
-           sample->wire_bytes, sample->remaining_bytes, sample->ram_bytes,
+           sample->drained_bytes, sample->zero_bytes, sample->wire_bytes, sample->remaining_bytes, sample->ram_bytes,
            sample->bulk_remaining_bytes, sample->bulk_empty_bytes,
            sample->bandwidth_bytes_per_s);
-    append(&text, " sync_cost_ns=%" PRId64 " sync_busy_ns=%" PRId64 " throttle=%u bulk=%d valid=%d",
-           sample->sync_cost_ns, sample->sync_busy_ns, sample->throttle_pct, sample->bulk_pass,
+    append(&text, " sync_cost_ns=%" PRId64 " sync_busy_ns=%" PRId64
+           " throttle=%u bulk=%d valid=%d", sample->sync_cost_ns,
+           sample->sync_busy_ns, sample->throttle_pct, sample->bulk_pass,
            sample->valid);
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         append(&text, " v=%d:%" PRIu64 ":%" PRIu64, sample->vcpus[i].id,

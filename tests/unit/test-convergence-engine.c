@@ -197,6 +197,7 @@ static int64_t next_sync_in_bulk_ns(ConvergenceEngine *engine,
     sample.bulk_remaining_bytes = 390 * GIB;
     sample.remaining_bytes = 391 * GIB;
     sample.sync_cost_ns = cost_ns;
+    sample.sync_busy_ns = cost_ns;
     return convergence_engine_update(engine, params, &sample)->next_sync_ns;
 }
 
@@ -249,6 +250,25 @@ static void test_one_slow_sync_by_chance_is_forgiven(void)
                     SECOND_NS);
 }
 
+/* With the ring it waits for vCPUs, without the BQL: that bothers nobody. */
+static void test_a_sync_that_only_waits_is_no_slow_one(void)
+{
+    ConvergenceParams params = fixture_params("step");
+    ConvergenceEngine engine;
+    ConvergenceSample sample;
+
+    convergence_engine_init(&engine, FIRST_NS);
+    convergence_engine_first_sync_ns(&engine, &params, NS_PER_MS);
+    sample = fixture_sample(&engine, SECOND_NS, 10, 64);
+    sample.bulk_pass = true;
+    sample.bulk_remaining_bytes = MB(400);
+    sample.sync_cost_ns = 40 * NS_PER_MS;
+    sample.sync_busy_ns = NS_PER_MS;
+    g_assert_cmpint(convergence_engine_update(&engine, &params,
+                                              &sample)->next_sync_ns, ==,
+                    SECOND_NS);
+}
+
 /* After the bulk pass syncs are what ends a migration. */
 static void test_slow_syncs_go_on_after_the_bulk_pass(void)
 {
@@ -262,6 +282,7 @@ static void test_slow_syncs_go_on_after_the_bulk_pass(void)
                     ==, 3600 * SECOND_NS);
     sample = fixture_sample(&engine, SECOND_NS, 10, 64);
     sample.sync_cost_ns = 40 * NS_PER_MS;
+    sample.sync_busy_ns = 40 * NS_PER_MS;
     convergence_engine_update(&engine, &params, &sample);
     g_assert_cmpint(engine.decision.next_sync_ns, ==, SECOND_NS);
 }
@@ -323,6 +344,8 @@ int main(int argc, char **argv)
                     test_no_sync_in_the_bulk_pass_takes_more_than_20_ms);
     g_test_add_func("/convergence/engine/bulk-sync/by-chance",
                     test_one_slow_sync_by_chance_is_forgiven);
+    g_test_add_func("/convergence/engine/bulk-sync/waiting",
+                    test_a_sync_that_only_waits_is_no_slow_one);
     g_test_add_func("/convergence/engine/bulk-sync/after",
                     test_slow_syncs_go_on_after_the_bulk_pass);
     g_test_add_func("/convergence/engine/bulk-sync/last-look",
