@@ -143,9 +143,34 @@ bool vm_guest_comes_up(QTestState *vm)
     return false;
 }
 
+static uint32_t code_word(QTestState *vm, unsigned offset)
+{
+    return qtest_readl(vm, at(guest_code()->at + offset));
+}
+
+/*
+ * A page that is touched for the first time takes the host as long as thousands
+ * of writes to it.  Until then a guest is not as fast as it is taken for.
+ */
+static bool touches_all_pages(QTestState *vm)
+{
+    uint32_t pages = code_word(vm, GUEST_CODE_PAGES);
+
+    if (code_word(vm, GUEST_CODE_SPIN)) {
+        return true;
+    }
+    for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
+        if (vm_pages_written(vm) >= pages) {
+            return true;
+        }
+        g_usleep(POLL_US);
+    }
+    return false;
+}
+
 void vm_wait_guest_up(QTestState *vm)
 {
-    if (!vm_guest_comes_up(vm)) {
+    if (!vm_guest_comes_up(vm) || !touches_all_pages(vm)) {
         g_error("the guest did not come up within %d s", VM_PATIENCE_S);
     }
     vm_assert_guest_works(vm);
