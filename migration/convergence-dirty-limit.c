@@ -18,10 +18,13 @@
  * keep that from ever putting a vCPU to sleep, and from eating up the budget:
  *
  *  - one that wrote no more than that in the last interval may write twice as
- *    much between any two looks, even where the level is lower;
+ *    much between any two syncs, even where the level is lower;
  *  - looks are so far apart that all of this together takes no more than half
  *    of the budget;
  *  - the other half is the writers', however much the rewriting takes.
+ *
+ * If what is rewritten does not fit the downtime, no limit but a standstill of
+ * those vCPUs would help, and the state is stuck.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -215,11 +218,28 @@ static bool devices_outpace(const ConvergenceModel *model)
     return model->device_bytes_per_s > model->drain_bytes_per_s * NO_PROGRESS;
 }
 
+/*
+ * Devices know no limits: of what they write, what waits is not new.  Now that
+ * is what it is, and at the end next to nothing waits.
+ */
+static double devices_plan(const ConvergenceModel *model,
+                           const ConvergenceSample *sample)
+{
+    double new_bytes_per_s = model->new_bytes_per_s;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        new_bytes_per_s -= sample->vcpus[i].new_rate_bytes_per_s;
+    }
+    return (model->device_bytes_per_s +
+            convergence_clamp(new_bytes_per_s, 0,
+                              model->device_bytes_per_s)) / 2;
+}
+
 /* What will be dirtied from now on, if it is as it was but for the limits. */
 static double plan(const ConvergenceEngine *engine,
                    const ConvergenceSample *sample, int64_t next_look_ns)
 {
-    double sum = engine->model.device_bytes_per_s;
+    double sum = devices_plan(&engine->model, sample);
     double part = metered_part(sample);
 
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
