@@ -141,7 +141,8 @@ static int do_trace(const char *name, const char *policy)
 
 /* fleet and sweep: how many guests, and under which policy. */
 static int do_many(int argc, char **argv,
-                   int (*many)(unsigned n, const char *policy))
+                   int (*many)(unsigned n, const char *policy,
+                               SimLogSpec log))
 {
     char *end;
     unsigned long n = strtoul(argv[0], &end, 10);
@@ -151,7 +152,8 @@ static int do_many(int argc, char **argv,
                 "can be simulated\n", argv[0]);
         return 2;
     }
-    return many(n, policy_or_default(argc > 1 ? argv[1] : NULL));
+    return many(n, policy_or_default(argc > 1 ? argv[1] : NULL),
+                chosen_log ? chosen_log->log : (SimLogSpec) { 0 });
 }
 
 static const SimNamedLog *log_or_die(const char *name)

@@ -24,6 +24,7 @@ typedef struct Guest {
 
 typedef struct Fleet {
     SimLinkSpec link;
+    SimLogSpec log;
     const char *policy;
     unsigned n, started, arrived, given_up, over_limit;
     double *totals_s, *downtimes_ms;
@@ -59,7 +60,7 @@ static SimGuestSpec draw_guest(uint64_t *random)
 static void start(Fleet *fleet, Guest *guest)
 {
     SimSpec spec = {
-        .guest = &guest->spec, .link = &fleet->link,
+        .guest = &guest->spec, .link = &fleet->link, .log = fleet->log,
         .downtime_limit_ms = 300, .limit_s = GUEST_LIMIT_S,
         .seed = ++fleet->started,
     };
@@ -136,13 +137,14 @@ static double percentile(double *values, unsigned n, unsigned pct)
     return n ? values[(uint64_t)(n - 1) * pct / 100] : 0;
 }
 
-int sim_fleet(unsigned n, const char *policy)
+int sim_fleet(unsigned n, const char *policy, SimLogSpec log)
 {
     g_autofree double *totals_s = g_new0(double, n);
     g_autofree double *downtimes_ms = g_new0(double, n);
     Fleet fleet = {
         .link = { .rate_bytes_per_s = LINK_GBIT_PER_S * GBIT_PER_S,
                   .jitter = 0.05 },
+        .log = log,
         .policy = policy, .n = n, .random = 20261121,
         .totals_s = totals_s, .downtimes_ms = downtimes_ms,
     };

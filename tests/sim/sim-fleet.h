@@ -9,11 +9,13 @@
 #ifndef SIM_FLEET_H
 #define SIM_FLEET_H
 
+#include "sim-guest.h"
+
 /*
  * Move @n guests of all kinds over one link that they share, as many at a time
  * as a host would, and print what it took.  Returns an exit status: 0 if all
  * arrived.
  */
-int sim_fleet(unsigned n, const char *policy);
+int sim_fleet(unsigned n, const char *policy, SimLogSpec log);
 
 #endif /* SIM_FLEET_H */

@@ -38,8 +38,8 @@ typedef struct PageSet {
 typedef struct SimVcpu {
     DirtyBucket bucket;
     uint64_t limit_bytes_per_s;
-    /* It sleeps between the two. */
-    double stops_s, resumes_s;
+    /* It sleeps between the two; so far as this is accounted for. */
+    double stops_s, resumes_s, accounted_s;
 } SimVcpu;
 
 typedef struct SimPages {
@@ -187,10 +187,15 @@ static void sleep_for(SimGuest *guest, unsigned v, double at_s, double s,
                       double end_s)
 {
     SimVcpu *vcpu = &((SimPages *)guest->model)->vcpus[v];
+    double from_s = MAX(at_s, vcpu->accounted_s);
+    double until_s = MIN(at_s + s, end_s);
 
     vcpu->stops_s = at_s;
     vcpu->resumes_s = at_s + s;
-    guest->vcpu_lost_s[v] += MIN(s, end_s - at_s);
+    if (until_s > from_s) {
+        guest->vcpu_lost_s[v] += until_s - from_s;
+        vcpu->accounted_s = until_s;
+    }
 }
 
 static void vcpu_writes(SimGuest *guest, unsigned v, unsigned page,

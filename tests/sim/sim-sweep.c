@@ -110,7 +110,8 @@ static void judge(SimSweep *sweep, const Case *c, const SimFloor *floor,
     sweep->above_limit += r->downtime_ms > c->spec.downtime_limit_ms;
 }
 
-SimSweep sim_sweep(unsigned n, uint64_t seed, const char *policy)
+SimSweep sim_sweep(unsigned n, uint64_t seed, const char *policy,
+                   SimLogSpec log)
 {
     uint64_t random = seed * 7919 + 12345;
     SimSweep sweep = { .guests = n };
@@ -121,6 +122,7 @@ SimSweep sim_sweep(unsigned n, uint64_t seed, const char *policy)
         Case c;
 
         draw_case(&c, &random);
+        c.spec.log = log;
         floor = sim_floor(&c.spec);
         c.spec.limit_s = floor.total_s * PATIENCE_FLOORS + PATIENCE_S;
         step = run(&c.spec, "step");
@@ -130,9 +132,9 @@ SimSweep sim_sweep(unsigned n, uint64_t seed, const char *policy)
     return sweep;
 }
 
-int sim_sweep_report(unsigned n, const char *policy)
+int sim_sweep_report(unsigned n, const char *policy, SimLogSpec log)
 {
-    SimSweep sweep = sim_sweep(n, 1, policy);
+    SimSweep sweep = sim_sweep(n, 1, policy, log);
 
     printf("%u guests by chance, policy %s: %u done (step: %u), %u by step "
            "alone\n%u slower than step by more than 5 %%, %u above 1.5 F, %u "

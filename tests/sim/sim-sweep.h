@@ -11,7 +11,7 @@
 #ifndef SIM_SWEEP_H
 #define SIM_SWEEP_H
 
-#include <stdint.h>
+#include "sim-guest.h"
 
 typedef struct SimSweep {
     unsigned guests;
@@ -24,9 +24,10 @@ typedef struct SimSweep {
     unsigned above_limit;           /* downtime */
 } SimSweep;
 
-SimSweep sim_sweep(unsigned n, uint64_t seed, const char *policy);
+SimSweep sim_sweep(unsigned n, uint64_t seed, const char *policy,
+                   SimLogSpec log);
 
 /* The same for people; returns an exit status. */
-int sim_sweep_report(unsigned n, const char *policy);
+int sim_sweep_report(unsigned n, const char *policy, SimLogSpec log);
 
 #endif /* SIM_SWEEP_H */

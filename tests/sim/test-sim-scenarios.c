@@ -185,7 +185,7 @@ static void test_downtime_is_kept_in_99_of_100(void)
 static void test_guests_by_chance(const void *opaque)
 {
     const char *policy = opaque;
-    SimSweep sweep = sim_sweep(1000, 1, policy);
+    SimSweep sweep = sim_sweep(1000, 1, policy, (SimLogSpec) { 0 });
 
     g_test_message("%s: %u done, %u by step alone, %u slower, %u above 1.5 F, "
                    "%u above 1.5 stops, %u above the limit", policy,
