@@ -7,11 +7,12 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "migration/convergence.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "sysemu/cpu-throttle.h"
-#include "sysemu/dirtylimit.h"
+#include "sysemu/dirty-meter.h"
 #include "convergence-info.h"
 
 static ConvergenceVcpuInfoList *list_vcpus(const ConvergenceView *view)
@@ -50,6 +51,7 @@ ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
                                       MigrationStatus status)
 {
     const ConvergenceEngine *engine = view->engine;
+    const DirtyMeter *meter = convergence_sampler_meter(view->sampler);
     ConvergenceInfo *info = g_new0(ConvergenceInfo, 1);
 
     info->policy = qapi_enum_parse(&ConvergencePolicyName_lookup, view->policy,
@@ -66,7 +68,10 @@ ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
     if (engine->decision.predicted && status == MIGRATION_STATUS_ACTIVE) {
         fill_forecast(info, view);
     }
-    if (dirtylimit_available(NULL)) {
+    if (meter) {
+        info->has_meter = true;
+        info->meter = qapi_enum_parse(&ConvergenceMeter_lookup, meter->name,
+                                      CONVERGENCE_METER_TCG, &error_abort);
         info->has_vcpus = true;
         info->vcpus = list_vcpus(view);
     }
@@ -95,6 +100,10 @@ void hmp_convergence_info(Monitor *mon, const MigrationInfo *info)
         monitor_printf(mon, "predicted total time: %" PRIu64
                        " ms, predicted downtime: %" PRIu64 " ms\n",
                        c->predicted_total_time, c->predicted_downtime);
+    }
+    if (c->has_meter) {
+        monitor_printf(mon, "vcpus are told apart by: %s\n",
+                       ConvergenceMeter_str(c->meter));
     }
     for (vcpu = c->vcpus; vcpu; vcpu = vcpu->next) {
         monitor_printf(mon, "vcpu %" PRId64 ": dirty rate %" PRIu64

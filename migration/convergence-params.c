@@ -24,6 +24,7 @@
 #include "monitor/monitor.h"
 #include "migration/convergence.h"
 #include "migration.h"
+#include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 
 /* Below 100 ms upstream's rate limiter has no finer grain. */
@@ -61,6 +62,31 @@ const PropertyInfo qdev_prop_convergence_timeout_action = {
     .get = qdev_propinfo_get_enum,
     .set = qdev_propinfo_set_enum,
     .set_default_value = qdev_propinfo_set_default_value_enum,
+};
+
+static void set_meter(Object *obj, Visitor *v, const char *name, void *opaque,
+                      Error **errp)
+{
+    g_autofree char *meter = NULL;
+
+    if (visit_type_str(v, name, &meter, errp)) {
+        dirty_meter_force(meter, errp);
+    }
+}
+
+static void get_meter(Object *obj, Visitor *v, const char *name, void *opaque,
+                      Error **errp)
+{
+    char *meter = (char *)dirty_meter_forced();
+
+    visit_type_str(v, name, &meter, errp);
+}
+
+const PropertyInfo qdev_prop_convergence_meter = {
+    .name = "str",
+    .description = "tcg/ring/faults/none, for tests: use this meter or none",
+    .get = get_meter,
+    .set = set_meter,
 };
 
 void convergence_params_init(MigrationParameters *params)
@@ -222,11 +248,12 @@ void convergence_params_query(MigrationParameters *copy,
     copy->vcpu_dirty_limit = params->vcpu_dirty_limit;
 }
 
-static const ConvergencePolicyOps *resolve_policy(ConvergencePolicyName name)
+static const ConvergencePolicyOps *resolve_policy(ConvergencePolicyName name,
+                                                  const DirtyMeter *meter)
 {
     if (name == CONVERGENCE_POLICY_NAME_AUTO) {
-        name = dirtylimit_available(NULL) ? CONVERGENCE_POLICY_NAME_DIRTY_LIMIT
-                                          : CONVERGENCE_POLICY_NAME_PREDICTIVE;
+        name = meter ? CONVERGENCE_POLICY_NAME_DIRTY_LIMIT
+                     : CONVERGENCE_POLICY_NAME_PREDICTIVE;
     }
     return convergence_policy_find(ConvergencePolicyName_str(name));
 }
@@ -241,13 +268,14 @@ static ConvergenceAction timeout_action(const MigrationParameters *params)
     return (ConvergenceAction)params->convergence_timeout_action;
 }
 
-void convergence_params_get(MigrationState *s, ConvergenceParams *params)
+void convergence_params_get(MigrationState *s, const DirtyMeter *meter,
+                            ConvergenceParams *params)
 {
     const MigrationParameters *p = &s->parameters;
 
     *params = (ConvergenceParams) {
         .auto_converge = migrate_auto_converge(),
-        .policy = resolve_policy(p->convergence_policy),
+        .policy = resolve_policy(p->convergence_policy, meter),
         .initial_throttle_pct = p->cpu_throttle_initial,
         .throttle_increment_pct = p->cpu_throttle_increment,
         .max_throttle_pct = p->max_cpu_throttle,

@@ -17,13 +17,14 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/units.h"
 #include "qemu/thread-cpu-time.h"
 #include "exec/dirty-harvest.h"
 #include "exec/target_page.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "sysemu/cpu-throttle.h"
-#include "sysemu/dirtylimit.h"
+#include "sysemu/dirty-meter.h"
 #include "sysemu/runstate.h"
 #include "block.h"
 #include "convergence-sample.h"
@@ -131,6 +132,35 @@ void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns,
     take_base(sampler, now_ns, remaining_bytes);
 }
 
+/* What meter and bitmap both saw is compared if it is as much as this. */
+#define METER_CHECK_MIN_BYTES   (4 * MiB)
+#define METER_CHECK_FACTOR      2
+
+bool convergence_meter_fits(const ConvergenceSample *sample)
+{
+    uint64_t by_vcpus = 0;
+
+    if (!sample->n_vcpus || sample->unseen_bytes ||
+        sample->touched_bytes < METER_CHECK_MIN_BYTES) {
+        return true;
+    }
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        by_vcpus += sample->vcpus[i].touched_bytes;
+    }
+    return by_vcpus <= sample->touched_bytes * METER_CHECK_FACTOR &&
+           by_vcpus >= sample->touched_bytes / METER_CHECK_FACTOR;
+}
+
+void convergence_sampler_drop_meter(ConvergenceSampler *sampler)
+{
+    sampler->meter_dropped = true;
+}
+
+const DirtyMeter *convergence_sampler_meter(const ConvergenceSampler *sampler)
+{
+    return sampler->meter_dropped ? NULL : dirty_meter_in_use();
+}
+
 void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
                                     int64_t now_ns)
 {
@@ -213,7 +243,7 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
     sampler->log_cleared_ns = 0;
     follow_bulk_pass(sampler, &sample, gone_bytes);
     sample_vcpus(sampler, sample.interval_ns);
-    if (dirtylimit_available(NULL)) {
+    if (convergence_sampler_meter(sampler)) {
         sample.vcpus = sampler->vcpus;
         sample.n_vcpus = sampler->n_vcpus;
     }

@@ -10,6 +10,7 @@
 #define MIGRATION_CONVERGENCE_SAMPLE_H
 
 #include "migration/convergence-engine.h"
+#include "sysemu/dirty-meter.h"
 
 /* Counters as they stood when the last interval ended. */
 typedef struct SampleBase {
@@ -44,6 +45,7 @@ typedef struct ConvergenceSampler {
     VcpuBase *vcpu_bases;
     unsigned n_vcpus;
     unsigned max_vcpus;
+    bool meter_dropped;
 } ConvergenceSampler;
 
 /**
@@ -64,6 +66,27 @@ void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns,
  */
 void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
                                     int64_t now_ns);
+
+/**
+ * convergence_sampler_drop_meter: tell vCPUs apart no more in this migration
+ */
+void convergence_sampler_drop_meter(ConvergenceSampler *sampler);
+
+/**
+ * convergence_sampler_meter: the meter that tells vCPUs apart in this migration
+ *
+ * Returns: NULL if there is none, or none any more.  BQL held.
+ */
+const DirtyMeter *convergence_sampler_meter(const ConvergenceSampler *sampler);
+
+/**
+ * convergence_meter_fits: whether what vCPUs are said to have written agrees
+ * with what the bitmap says that was written
+ *
+ * By a factor of two, where it is known and much enough.  Devices that write
+ * more than vCPUs do look like a meter that does not see.
+ */
+bool convergence_meter_fits(const ConvergenceSample *sample);
 
 /**
  * convergence_sampler_log_cleared: the log was cleared ahead of time

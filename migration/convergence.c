@@ -102,7 +102,8 @@ static bool has_deadline(MigrationState *s)
 /* QEMU's own copy is the main thread's, and the migration thread has no BQL. */
 static void take_user_params(MigrationState *s)
 {
-    convergence_params_get(s, &convergence.user);
+    convergence_params_get(s, convergence_sampler_meter(&convergence.sampler),
+                           &convergence.user);
     convergence.user_bandwidth_bytes_per_s = s->parameters.max_bandwidth;
 }
 
@@ -163,6 +164,7 @@ void convergence_start(MigrationState *s)
 
     qemu_mutex_lock_iothread();
     qemu_mutex_lock(&convergence.lock);
+    convergence.sampler.meter_dropped = false;
     take_user_params(s);
     refresh_params(s);
     convergence.known = engine_wanted(&convergence.params);
@@ -330,6 +332,25 @@ static void trace_decision(const ConvergenceSample *sample,
     trace_convergence_decision(in, out);
 }
 
+/*
+ * A meter that does not tell the truth on this host is no base for limits of
+ * single vCPUs; policy "auto" goes on with one that needs none.
+ */
+static void check_meter(ConvergenceSample *sample)
+{
+    if (convergence_meter_fits(sample)) {
+        return;
+    }
+    trace_convergence_meter_dropped(
+        convergence_sampler_meter(&convergence.sampler)->name,
+        sample->touched_bytes);
+    convergence_sampler_drop_meter(&convergence.sampler);
+    sample->vcpus = NULL;
+    sample->n_vcpus = 0;
+    take_user_params(migrate_get_current());
+    refresh_params(migrate_get_current());
+}
+
 void convergence_sync_end(void)
 {
     const ConvergenceDecision *decision;
@@ -347,6 +368,7 @@ void convergence_sync_end(void)
         sample = convergence_sampler_sync_end(&convergence.sampler, now_ns(),
                                               !convergence.passes);
         sample.bandwidth_bytes_per_s = convergence.user_bandwidth_bytes_per_s;
+        check_meter(&sample);
         decision = convergence_engine_update(&convergence.engine,
                                              &convergence.params, &sample);
         trace_decision(&sample, decision);

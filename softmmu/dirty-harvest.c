@@ -23,6 +23,7 @@
 #include "exec/memory.h"
 #include "exec/ram_addr.h"
 #include "exec/ramblock.h"
+#include "sysemu/dirty-meter.h"
 #include "sysemu/kvm.h"
 #include "sysemu/replay.h"
 #include "sysemu/tcg.h"
@@ -67,6 +68,7 @@ static void note_vcpus(void)
 {
     CPUState *cpu;
 
+    dirty_meter_look_at_all();
     CPU_FOREACH(cpu) {
         VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
 
@@ -127,6 +129,9 @@ void dirty_harvest_discard(RAMBlock *block)
     }
     if (any) {
         flag_tlbs();
+    }
+    if (log_is_cleared_by_hand()) {
+        memory_region_clear_dirty_bitmap(block->mr, 0, block->used_length);
     }
 }
 

@@ -14,6 +14,7 @@
 #include "hw/core/cpu.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
+#include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 
 /* What the schema calls MB. */
@@ -96,7 +97,7 @@ DirtyLimitInfoList *qmp_query_vcpu_dirty_limit(Error **errp)
 
             info->cpu_index = cpu->cpu_index;
             info->limit_rate = to_mb(dirtylimit_of(cpu));
-            info->current_rate = dirtylimit_vcpu_rate(cpu) >> MB_SHIFT;
+            info->current_rate = dirty_meter_vcpu_rate(cpu) >> MB_SHIFT;
             QAPI_LIST_APPEND(tail, info);
         }
     }

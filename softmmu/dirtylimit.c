@@ -34,6 +34,7 @@
 #include "qemu/timer.h"
 #include "qapi/error.h"
 #include "cpu.h"
+#include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/kvm.h"
 #include "sysemu/tcg.h"
@@ -64,13 +65,18 @@ static int64_t clock_ns(void)
 
 bool dirtylimit_available(Error **errp)
 {
-    if (tcg_enabled() || dirtylimit_by_ring()) {
+    if (dirty_meter_in_use()) {
         return true;
     }
     error_setg(errp, "Dirty pages cannot be told by vCPU here: add "
                "'-accel kvm,dirty-ring-size=4096' to the command line for "
                "KVM's dirty ring, or use '-accel tcg'");
     return false;
+}
+
+bool dirtylimit_by_ring(void)
+{
+    return kvm_enabled() && kvm_dirty_ring_enabled();
 }
 
 bool dirtylimit_in_service(void)
@@ -97,7 +103,7 @@ void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr)
 {
     uint64_t limit_bytes_per_s = dirtylimit_of(cpu);
 
-    if (dirtylimit_count_page(cpu, addr) && unlikely(limit_bytes_per_s) &&
+    if (dirty_meter_count_page(cpu, addr) && unlikely(limit_bytes_per_s) &&
         charge_pages(cpu, limit_bytes_per_s, 1, clock_ns())) {
         vcpu_slowdown_request(cpu);
     }
@@ -128,10 +134,10 @@ static void look(CPUState *cpu, int64_t now_ns)
     uint64_t limit_bytes_per_s = dirtylimit_of(cpu);
     uint64_t total_pages, pages;
 
-    if (!limit_bytes_per_s || !dirtylimit_by_ring()) {
+    if (!limit_bytes_per_s || !dirty_meter_is_polled()) {
         return;
     }
-    total_pages = dirtylimit_vcpu_pages(cpu);
+    total_pages = dirty_meter_vcpu_pages(cpu);
     pages = total_pages - dirty->charged_pages;
     if (pages) {
         charge_pages(cpu, limit_bytes_per_s, pages, now_ns);
@@ -147,7 +153,7 @@ static int64_t next_look_ns(CPUState *cpu, int64_t now_ns)
 {
     VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
 
-    if (!dirtylimit_of(cpu) || !dirtylimit_by_ring()) {
+    if (!dirtylimit_of(cpu) || !dirty_meter_is_polled()) {
         return 0;
     }
     /* Having slept it has next to nothing saved up. */
@@ -213,7 +219,7 @@ static void start_service(void)
         return;
     }
     vcpu_slowdown_register(&limit_debtor);
-    dirtylimit_meter_get();
+    dirty_meter_get();
     qatomic_set(&dirtylimit.in_service, true);
 }
 
@@ -231,7 +237,7 @@ static void apply(CPUState *cpu)
     if (!old) {
         /* What was dirtied before is none of this limit's business. */
         start_service();
-        dirty->charged_pages = dirtylimit_vcpu_pages(cpu);
+        dirty->charged_pages = dirty_meter_vcpu_pages(cpu);
         dirty->looked_ns = now_ns;
     }
     trace_dirtylimit_set(cpu->cpu_index, user_limit(cpu),
@@ -241,7 +247,7 @@ static void apply(CPUState *cpu)
     if (old && (!new || new > old)) {
         vcpu_slowdown_wake(cpu);
     }
-    if (!old && cpu->created && !cpu->unplug && dirtylimit_by_ring()) {
+    if (!old && cpu->created && !cpu->unplug && dirty_meter_is_polled()) {
         /* From now on its alarm calls it to look. */
         vcpu_slowdown_request(cpu);
     }
@@ -261,7 +267,7 @@ void dirtylimit_refresh(void)
     }
     if (!limited && dirtylimit_in_service()) {
         qatomic_set(&dirtylimit.in_service, false);
-        dirtylimit_meter_put();
+        dirty_meter_put();
     }
 }
 

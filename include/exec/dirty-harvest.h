@@ -87,8 +87,9 @@ void dirty_harvest_finish(const DirtyHarvest *harvest);
 /**
  * dirty_harvest_discard: have the next write to each page of a block seen
  *
- * Clears the migration's dirty bits, which no migration may be using.  Called
- * with the BQL and the RCU read lock held; in force soon after.
+ * Clears the migration's dirty bits, and KVM's log of them, which no migration
+ * may be using.  Called with the BQL and the RCU read lock held, after a sync of
+ * the dirty log; in force soon after.
  */
 void dirty_harvest_discard(RAMBlock *block);
 

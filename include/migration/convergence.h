@@ -18,6 +18,7 @@
 #include "qapi/qapi-types-migration.h"
 #include "hw/qdev-properties.h"
 #include "migration/convergence-engine.h"
+#include "sysemu/dirty-meter.h"
 
 /**
  * convergence_forget: a new migration is being set up
@@ -127,11 +128,13 @@ void convergence_params_query(MigrationParameters *copy,
 /**
  * convergence_params_get: the settings as the engine takes them
  * @s: the migration
- * @params: filled in; policy 'auto' is resolved
+ * @meter: that tells vCPUs apart, NULL for none
+ * @params: filled in; policy 'auto' is resolved by that
  *
  * BQL held, which guards the settings.
  */
-void convergence_params_get(MigrationState *s, ConvergenceParams *params);
+void convergence_params_get(MigrationState *s, const DirtyMeter *meter,
+                            ConvergenceParams *params);
 
 /**
  * convergence_params_changed: the user has set some migration parameter
@@ -154,6 +157,7 @@ uint64_t convergence_untouched_bytes(void);
 
 extern const PropertyInfo qdev_prop_convergence_policy;
 extern const PropertyInfo qdev_prop_convergence_timeout_action;
+extern const PropertyInfo qdev_prop_convergence_meter;
 
 /* The parameters as properties of the migration object, with defaults. */
 #define DEFINE_PROP_CONVERGENCE(_state, _field)                             \
@@ -180,6 +184,10 @@ extern const PropertyInfo qdev_prop_convergence_timeout_action;
                        qdev_prop_convergence_timeout_action,                \
                        ConvergenceTimeoutAction),                           \
     DEFINE_PROP_UINT64("vcpu-dirty-limit", _state,                          \
-                       _field.vcpu_dirty_limit, 0)
+                       _field.vcpu_dirty_limit, 0),                         \
+    {                                                                       \
+        .name = "x-convergence-meter",                                      \
+        .info = &qdev_prop_convergence_meter,                               \
+    }
 
 #endif /* MIGRATION_CONVERGENCE_H */

@@ -44,13 +44,6 @@ uint32_t dirty_ring_walk(const DirtyRingEntry *ring, uint32_t size,
                          void *opaque);
 
 /**
- * dirty_ring_look: count what stands in a vCPU's ring and was not looked at yet
- *
- * Takes no entry out.  Does nothing while the vCPU has no ring.  BQL held.
- */
-void dirty_ring_look(CPUState *cpu);
-
-/**
  * dirty_ring_harvested: count an entry that is being taken out of a ring,
  * unless a look has counted it already
  * @slot: as in the entry

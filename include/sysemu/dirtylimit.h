@@ -65,51 +65,10 @@ void dirtylimit_refresh(void);
  */
 uint64_t dirtylimit_of(CPUState *cpu);
 
-/* Meters. */
-
 /**
- * dirtylimit_vcpu_pages: pages that a vCPU has newly dirtied since it exists
- *
- * A page that waits to be sent by a migration is not dirtied anew.  What a
- * difference of two readings means depends on how often dirty bits are cleared
- * in between: by a migration's bitmap sync if there is one, else each
- * DIRTYLIMIT_CALC_TIME_MS while limits are set.  BQL held.
- */
-uint64_t dirtylimit_vcpu_pages(CPUState *cpu);
-
-/**
- * dirtylimit_vcpu_rate: dirty rate in the last period, in bytes/s
- *
- * Known while limits are set, else 0.  BQL held.
- */
-uint64_t dirtylimit_vcpu_rate(CPUState *cpu);
-
-/**
- * dirtylimit_by_ring: are KVM's dirty rings the meter?
+ * dirtylimit_by_ring: has each vCPU a dirty ring of KVM's?
  */
 bool dirtylimit_by_ring(void);
-
-/**
- * dirtylimit_meter_get: keep the meters running.  BQL held.
- */
-void dirtylimit_meter_get(void);
-
-/**
- * dirtylimit_meter_put: end of what dirtylimit_meter_get() began.  BQL held.
- */
-void dirtylimit_meter_put(void);
-
-/**
- * dirtylimit_measure_begin: have a measurement of dirty rates begin here
- *
- * BQL not held.
- */
-void dirtylimit_measure_begin(void);
-
-/**
- * dirtylimit_measure_end: end of what dirtylimit_measure_begin() began
- */
-void dirtylimit_measure_end(void);
 
 /* Where dirtying is seen. */
 
@@ -120,16 +79,6 @@ void dirtylimit_measure_end(void);
  * In the vCPU's thread, amid guest code: charges, never sleeps.
  */
 void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr);
-
-/**
- * dirtylimit_count_page: a vCPU is the first to write to a page since the last
- * harvest of the dirty bitmap
- * @addr: in the page
- *
- * The vCPU's thread, or any with the BQL where the meter is a ring.
- * Returns: whether that adds to the work of a migration; true if there is none.
- */
-bool dirtylimit_count_page(CPUState *cpu, ram_addr_t addr);
 
 /**
  * dirtylimit_ring_full: KVM stopped a vCPU as its ring is full

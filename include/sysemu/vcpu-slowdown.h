@@ -71,6 +71,10 @@ typedef struct VcpuDirtyBucket {
     int64_t look_delay_ns;
     /* KVM's ring: the first entry that was not looked at. */
     uint32_t ring_seen;
+    /* KVM's statistics: the file, where the faults stand in it, 0 = not open. */
+    int stats_fd;
+    off_t stats_at;
+    uint64_t faults_seen;
 } VcpuDirtyBucket;
 
 /* What CPUState holds of all this; zero-initialised with it. */

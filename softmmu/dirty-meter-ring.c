@@ -1,5 +1,5 @@
 /*
- * KVM's dirty rings as a meter of what single vCPUs dirty
+ * Meter of what single vCPUs dirty: KVM's dirty rings
  *
  * An entry names a memory slot and a page in it.  The page is new if neither
  * the slot's bitmap has it, which holds what was taken out of rings since the
@@ -18,8 +18,9 @@
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "cpu.h"
+#include "sysemu/dirty-meter.h"
 #include "sysemu/dirty-ring.h"
-#include "sysemu/dirtylimit.h"
+#include "sysemu/kvm.h"
 
 #ifdef CONFIG_KVM
 #include <linux/kvm.h>
@@ -64,7 +65,7 @@ static KVMSlot *count_if_new(CPUState *cpu, uint32_t as_and_slot,
     if (!slot || test_bit(offset, slot->dirty_bmap)) {
         return NULL;
     }
-    dirtylimit_count_page(cpu, slot->ram_start_offset +
+    dirty_meter_count_page(cpu, slot->ram_start_offset +
                           offset * qemu_real_host_page_size());
     return slot;
 }
@@ -78,7 +79,7 @@ static void look_at_entry(void *cpu, const DirtyRingEntry *entry)
     }
 }
 
-void dirty_ring_look(CPUState *cpu)
+static void look(CPUState *cpu)
 {
     VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
 
@@ -95,12 +96,73 @@ void dirty_ring_harvested(CPUState *cpu, uint32_t slot, uint64_t offset)
     count_if_new(cpu, slot, offset);
 }
 
+/* By the number that KVM has for a vCPU: the next entry of a ring it keeps. */
+static GHashTable *kept_at;
+
+static void vcpu_comes(CPUState *cpu)
+{
+    gpointer id = GUINT_TO_POINTER(kvm_arch_vcpu_id(cpu));
+
+    if (kept_at) {
+        cpu->kvm_fetch_index = GPOINTER_TO_UINT(g_hash_table_lookup(kept_at,
+                                                                    id));
+        cpu->slowdown.dirty.ring_seen = cpu->kvm_fetch_index;
+    }
+}
+
+static void harvest_entry(void *cpu, const DirtyRingEntry *entry)
+{
+    look_at_entry(cpu, entry);
+    qatomic_store_release((uint32_t *)&entry->flags, DIRTY_RING_ENTRY_RESET);
+}
+
+static void vcpu_leaves(CPUState *cpu)
+{
+    gpointer id = GUINT_TO_POINTER(kvm_arch_vcpu_id(cpu));
+    uint32_t fetch = cpu->kvm_fetch_index;
+
+    if (!cpu->kvm_dirty_gfns) {
+        return;
+    }
+    /* All of it: what looks have seen stands there still. */
+    cpu->kvm_fetch_index =
+        dirty_ring_walk((DirtyRingEntry *)cpu->kvm_dirty_gfns,
+                        kvm_dirty_ring_size(), fetch, fetch, harvest_entry,
+                        cpu);
+    if (cpu->kvm_fetch_index != fetch) {
+        kvm_vm_ioctl(kvm_state, KVM_RESET_DIRTY_RINGS);
+    }
+    if (!kept_at) {
+        kept_at = g_hash_table_new(NULL, NULL);
+    }
+    g_hash_table_insert(kept_at, id, GUINT_TO_POINTER(cpu->kvm_fetch_index));
+}
+
 bool dirty_ring_exists(const CPUState *cpu)
 {
     return cpu->created && cpu->kvm_dirty_gfns;
 }
-#else
-void dirty_ring_look(CPUState *cpu)
+
+static bool is_available(void)
 {
+    return kvm_enabled() && kvm_dirty_ring_enabled();
 }
+
+const DirtyMeter dirty_meter_ring = {
+    .name = "ring",
+    .is_available = is_available,
+    .look = look,
+    .vcpu_comes = vcpu_comes,
+    .vcpu_leaves = vcpu_leaves,
+};
+#else
+static bool is_available(void)
+{
+    return false;
+}
+
+const DirtyMeter dirty_meter_ring = {
+    .name = "ring",
+    .is_available = is_available,
+};
 #endif

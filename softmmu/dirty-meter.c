@@ -1,13 +1,11 @@
 /*
- * Meters of what single vCPUs dirty
+ * Meters of what single vCPUs dirty: which one, and for how long
  *
- * TCG sees a vCPU's first write to a page after the page's dirty bit was
- * cleared, KVM writes such a page into the vCPU's ring (dirty-ring.c).  So a
- * page is seen again only when its bit is cleared again, and something has to
- * do that:
+ * A meter sees a page again only when the dirty log is cleared of it again, and
+ * something has to do that:
  *
- * - during a migration, its bitmap sync, and nothing here may: the bits are
- *   the migration's;
+ * - during a migration, its bitmap sync, and nothing here may: the log is the
+ *   migration's;
  * - else each period here.
  *
  * The BQL guards all of this, harvests of rings included.
@@ -20,15 +18,25 @@
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
+#include "qapi/error.h"
 #include "cpu.h"
 #include "exec/dirty-harvest.h"
 #include "exec/memory.h"
 #include "exec/ram_addr.h"
-#include "sysemu/dirty-ring.h"
+#include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/kvm.h"
 #include "sysemu/tcg.h"
 #include "trace.h"
+
+/* The best one first. */
+static const DirtyMeter *const meters[] = {
+    &dirty_meter_tcg,
+    &dirty_meter_ring,
+    &dirty_meter_faults,
+};
+
+#define FORCED_NONE     "none"
 
 #define PERIOD_NS           (DIRTYLIMIT_CALC_TIME_MS * (int64_t)SCALE_MS)
 
@@ -39,49 +47,131 @@ static struct {
     bool running;
     /* Of the main loop; made when first used. */
     QEMUTimer *period_timer;
+    /* The only one allowed, NULL: all are. */
+    char *forced;
 } meter;
 
-bool dirtylimit_by_ring(void)
+static bool is_allowed(const DirtyMeter *one)
 {
-    return kvm_enabled() && kvm_dirty_ring_enabled();
+    return !meter.forced || g_str_equal(meter.forced, one->name);
 }
 
-bool dirtylimit_count_page(CPUState *cpu, ram_addr_t addr)
+const DirtyMeter *dirty_meter_in_use(void)
 {
-    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+    for (size_t i = 0; i < ARRAY_SIZE(meters); i++) {
+        if (is_allowed(meters[i]) && meters[i]->is_available()) {
+            return meters[i];
+        }
+    }
+    return NULL;
+}
 
-    /* One thread at a time: this vCPU's own, or who holds the BQL. */
-    qatomic_set_u64(&cpu->dirty_pages, cpu->dirty_pages + 1);
-    if (dirty_harvest_waits(addr)) {
+bool dirty_meter_force(const char *name, Error **errp)
+{
+    bool known = !*name || g_str_equal(name, FORCED_NONE);
+
+    for (size_t i = 0; i < ARRAY_SIZE(meters); i++) {
+        known |= g_str_equal(name, meters[i]->name);
+    }
+    if (!known) {
+        error_setg(errp, "there is no meter '%s': it must be tcg, ring, faults "
+                   "or none", name);
         return false;
     }
-    qatomic_set_u64(&dirty->new_pages, dirty->new_pages + 1);
+    g_free(meter.forced);
+    meter.forced = *name ? g_strdup(name) : NULL;
     return true;
 }
 
-uint64_t dirtylimit_vcpu_pages(CPUState *cpu)
+const char *dirty_meter_forced(void)
 {
-    if (dirtylimit_by_ring()) {
-        dirty_ring_look(cpu);
+    return meter.forced ?: "";
+}
+
+bool dirty_meter_is_polled(void)
+{
+    const DirtyMeter *one = dirty_meter_in_use();
+
+    return one && one->look;
+}
+
+static void count(uint64_t *counter, uint64_t pages)
+{
+    /* One thread at a time: this vCPU's own, or who holds the BQL. */
+    qatomic_set_u64(counter, qatomic_read_u64(counter) + pages);
+}
+
+bool dirty_meter_count_page(CPUState *cpu, ram_addr_t addr)
+{
+    count(&cpu->dirty_pages, 1);
+    if (dirty_harvest_waits(addr)) {
+        return false;
+    }
+    count(&cpu->slowdown.dirty.new_pages, 1);
+    return true;
+}
+
+void dirty_meter_count_pages(CPUState *cpu, uint64_t pages)
+{
+    count(&cpu->dirty_pages, pages);
+    count(&cpu->slowdown.dirty.new_pages, pages);
+}
+
+uint64_t dirty_meter_vcpu_pages(CPUState *cpu)
+{
+    const DirtyMeter *one = dirty_meter_in_use();
+
+    if (one && one->look) {
+        one->look(cpu);
     }
     return qatomic_read_u64(&cpu->slowdown.dirty.new_pages);
 }
 
-uint64_t dirtylimit_vcpu_rate(CPUState *cpu)
+void dirty_meter_look_at_all(void)
+{
+    const DirtyMeter *one = dirty_meter_in_use();
+    CPUState *cpu;
+
+    if (one && one->look) {
+        CPU_FOREACH(cpu) {
+            one->look(cpu);
+        }
+    }
+}
+
+void dirty_meter_vcpu_comes(CPUState *cpu)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(meters); i++) {
+        if (meters[i]->vcpu_comes) {
+            meters[i]->vcpu_comes(cpu);
+        }
+    }
+}
+
+void dirty_meter_vcpu_leaves(CPUState *cpu)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(meters); i++) {
+        if (meters[i]->vcpu_leaves) {
+            meters[i]->vcpu_leaves(cpu);
+        }
+    }
+}
+
+uint64_t dirty_meter_vcpu_rate(CPUState *cpu)
 {
     return meter.running ? cpu->slowdown.dirty.rate_bytes_per_s : 0;
 }
 
 static void begin_period(CPUState *cpu, int64_t now_ns)
 {
-    cpu->slowdown.dirty.rated_pages = dirtylimit_vcpu_pages(cpu);
+    cpu->slowdown.dirty.rated_pages = dirty_meter_vcpu_pages(cpu);
     cpu->slowdown.dirty.rated_ns = now_ns;
 }
 
 static void end_period(CPUState *cpu, int64_t now_ns)
 {
     VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
-    uint64_t pages = dirtylimit_vcpu_pages(cpu) - dirty->rated_pages;
+    uint64_t pages = dirty_meter_vcpu_pages(cpu) - dirty->rated_pages;
     int64_t period_ns = now_ns - dirty->rated_ns;
 
     if (!dirty->rated_ns || period_ns <= 0) {
@@ -103,8 +193,8 @@ static void clear_dirty_bits(void)
     if (global_dirty_tracking & GLOBAL_DIRTY_MIGRATION) {
         return;
     }
-    if (dirtylimit_by_ring()) {
-        /* What is in the rings, and what was taken out of them before. */
+    if (dirty_meter_is_polled()) {
+        /* What KVM has, in rings or in its log. */
         memory_global_dirty_log_sync();
     }
     RCU_READ_LOCK_GUARD();
@@ -153,7 +243,7 @@ static void start(int64_t first_period_ns)
     timer_mod_ns(meter.period_timer, now_ns + first_period_ns);
 }
 
-void dirtylimit_meter_get(void)
+void dirty_meter_get(void)
 {
     meter.users++;
     if (!meter.running) {
@@ -162,12 +252,12 @@ void dirtylimit_meter_get(void)
 }
 
 /* Not at once: the period that runs ends, and a new user may come before. */
-void dirtylimit_meter_put(void)
+void dirty_meter_put(void)
 {
     meter.users--;
 }
 
-void dirtylimit_measure_begin(void)
+void dirty_meter_measure_begin(void)
 {
     qemu_mutex_lock_iothread();
     meter.users++;
@@ -181,9 +271,9 @@ void dirtylimit_measure_begin(void)
     qemu_mutex_unlock_iothread();
 }
 
-void dirtylimit_measure_end(void)
+void dirty_meter_measure_end(void)
 {
     qemu_mutex_lock_iothread();
-    dirtylimit_meter_put();
+    dirty_meter_put();
     qemu_mutex_unlock_iothread();
 }

@@ -1,0 +1,126 @@
+/*
+ * Meters of what single vCPUs dirty
+ *
+ * A meter counts, for each vCPU, the pages that it was the first to write since
+ * the dirty log was last cleared of them.  Which one there is depends on the
+ * accelerator and the host; the best comes first in the table of
+ * softmmu/dirty-meter.c.  A new one is a file with a const DirtyMeter and a line
+ * there.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SYSEMU_DIRTY_METER_H
+#define SYSEMU_DIRTY_METER_H
+
+#include "exec/cpu-common.h"
+
+/* All members are called with the BQL held. */
+typedef struct DirtyMeter {
+    /* Required.  As in the QAPI enum. */
+    const char *name;
+    /* Required: whether it can be had here.  May take a ms the first time. */
+    bool (*is_available)(void);
+    /*
+     * Optional: count what @cpu has written since the last call.  A meter
+     * without it counts by itself, in the vCPU's thread.
+     */
+    void (*look)(CPUState *cpu);
+    /* Optional: the vCPU's thread took over, or is about to end. */
+    void (*vcpu_comes)(CPUState *cpu);
+    void (*vcpu_leaves)(CPUState *cpu);
+} DirtyMeter;
+
+extern const DirtyMeter dirty_meter_tcg;
+extern const DirtyMeter dirty_meter_ring;
+extern const DirtyMeter dirty_meter_faults;
+
+/**
+ * dirty_meter_in_use: the best meter that there is here, or the one forced
+ *
+ * Returns: NULL if there is none.  BQL held.
+ */
+const DirtyMeter *dirty_meter_in_use(void);
+
+/**
+ * dirty_meter_force: for tests, use that one and no other
+ * @name: of a meter; "none" for doing without, "" for the best there is
+ *
+ * Returns: false, with @errp set, if there is none of that name.  BQL held, or
+ * before there are threads.
+ */
+bool dirty_meter_force(const char *name, Error **errp);
+const char *dirty_meter_forced(void);
+
+/**
+ * dirty_meter_is_polled: whether somebody has to look
+ */
+bool dirty_meter_is_polled(void);
+
+/**
+ * dirty_meter_count_page: a vCPU is the first to write to a page since the dirty
+ * log was last cleared of it
+ * @addr: in the page
+ *
+ * For meters that know the page.  The vCPU's thread, or any with the BQL where
+ * the meter is polled.
+ *
+ * Returns: whether that adds to the work of a migration; true if there is none.
+ */
+bool dirty_meter_count_page(CPUState *cpu, ram_addr_t addr);
+
+/**
+ * dirty_meter_count_pages: the same for meters that only know how many
+ */
+void dirty_meter_count_pages(CPUState *cpu, uint64_t pages);
+
+/**
+ * dirty_meter_vcpu_pages: pages that a vCPU has newly dirtied since it exists
+ *
+ * A page that waits to be sent by a migration is not dirtied anew.  What a
+ * difference of two readings means depends on how often the dirty log is
+ * cleared in between: by a migration's bitmap sync if there is one, else each
+ * DIRTYLIMIT_CALC_TIME_MS while somebody wants the meters to run.  BQL held.
+ */
+uint64_t dirty_meter_vcpu_pages(CPUState *cpu);
+
+/**
+ * dirty_meter_vcpu_rate: dirty rate in the last period, in bytes/s
+ *
+ * Known while the meters run, else 0.  BQL held.
+ */
+uint64_t dirty_meter_vcpu_rate(CPUState *cpu);
+
+/**
+ * dirty_meter_look_at_all: count what all vCPUs have written so far
+ *
+ * Where the meter is polled.  BQL held.
+ */
+void dirty_meter_look_at_all(void);
+
+/**
+ * dirty_meter_get, dirty_meter_put: keep the meters running.  BQL held.
+ */
+void dirty_meter_get(void);
+void dirty_meter_put(void);
+
+/**
+ * dirty_meter_measure_begin, dirty_meter_measure_end: have a measurement of
+ * dirty rates begin and end here.  BQL not held.
+ */
+void dirty_meter_measure_begin(void);
+void dirty_meter_measure_end(void);
+
+/**
+ * dirty_meter_vcpu_comes, dirty_meter_vcpu_leaves: a KVM vCPU's thread has set
+ * its vCPU up, or is about to take it down
+ *
+ * What the kernel keeps for the vCPU stays with it when it is unplugged, and is
+ * met again by the next one in its place.  The vCPU's thread, BQL held.
+ */
+void dirty_meter_vcpu_comes(CPUState *cpu);
+void dirty_meter_vcpu_leaves(CPUState *cpu);
+
+#endif /* SYSEMU_DIRTY_METER_H */

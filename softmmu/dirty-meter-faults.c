@@ -1,0 +1,159 @@
+/*
+ * Meter of what single vCPUs dirty: the faults that KVM counts for each
+ *
+ * While the dirty log is on, KVM write-protects each page that it was cleared
+ * of, and the first write to it faults.  Such a fault is resolved without KVM's
+ * locks, and counted: `pf_fast` of the vCPU's statistics.  So its difference is
+ * the number of pages that the vCPU was the first to write.  Which pages, nobody
+ * knows: one that waits to be sent and whose log was cleared counts again.
+ *
+ * Where the processor logs writes itself (Intel's PML) nothing is protected and
+ * nothing faults.  The module's parameter tells; where that cannot be read, the
+ * first sync of a migration does, as no vCPU has dirtied anything then.
+ *
+ * The statistics are read from the vCPU's own descriptor, opened once, 8 bytes
+ * each time; QEMU needs no privilege for it.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "cpu.h"
+#include "sysemu/dirty-meter.h"
+#include "sysemu/kvm.h"
+
+#ifdef CONFIG_KVM
+#include <linux/kvm.h>
+
+#define STATISTIC       "pf_fast"
+#define PML_PARAMETER   "/sys/module/kvm_intel/parameters/pml"
+
+static bool read_at(int fd, void *buffer, size_t bytes, off_t offset)
+{
+    return pread(fd, buffer, bytes, offset) == (ssize_t)bytes;
+}
+
+/* Returns: where the statistic stands in the file, 0 if there is none. */
+static off_t find_statistic(int fd)
+{
+    struct kvm_stats_header header;
+    g_autofree struct kvm_stats_desc *desc = NULL;
+    size_t bytes;
+
+    if (!read_at(fd, &header, sizeof(header), 0)) {
+        return 0;
+    }
+    bytes = sizeof(*desc) + header.name_size;
+    /* One byte more, which stays 0: the name's end. */
+    desc = g_malloc0(bytes + 1);
+    for (uint32_t i = 0; i < header.num_desc; i++) {
+        if (!read_at(fd, desc, bytes, header.desc_offset + i * bytes)) {
+            return 0;
+        }
+        if (g_str_equal(desc->name, STATISTIC)) {
+            return header.data_offset + desc->offset;
+        }
+    }
+    return 0;
+}
+
+static void close_statistics(CPUState *cpu)
+{
+    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+
+    if (dirty->stats_at) {
+        close(dirty->stats_fd);
+        dirty->stats_at = 0;
+    }
+}
+
+static bool read_faults(CPUState *cpu, uint64_t *faults)
+{
+    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+
+    return dirty->stats_at &&
+           read_at(dirty->stats_fd, faults, sizeof(*faults), dirty->stats_at);
+}
+
+/* Returns: whether the vCPU's statistics can be read. */
+static bool open_statistics(CPUState *cpu)
+{
+    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+    int fd;
+
+    if (dirty->stats_at) {
+        return true;
+    }
+    fd = kvm_vcpu_ioctl(cpu, KVM_GET_STATS_FD, NULL);
+    if (fd < 0) {
+        return false;
+    }
+    dirty->stats_fd = fd;
+    dirty->stats_at = find_statistic(fd);
+    if (!dirty->stats_at) {
+        close(fd);
+        return false;
+    }
+    /* What it wrote before is nobody's business. */
+    if (!read_faults(cpu, &dirty->faults_seen)) {
+        close_statistics(cpu);
+    }
+    return dirty->stats_at;
+}
+
+static void look(CPUState *cpu)
+{
+    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+    uint64_t faults;
+
+    if (!cpu->created || !open_statistics(cpu) ||
+        !read_faults(cpu, &faults)) {
+        return;
+    }
+    dirty_meter_count_pages(cpu, faults - dirty->faults_seen);
+    dirty->faults_seen = faults;
+}
+
+static bool processor_logs(void)
+{
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(PML_PARAMETER, &text, NULL, NULL) &&
+           (text[0] == 'Y' || text[0] == '1');
+}
+
+static bool is_available(void)
+{
+    static enum { UNKNOWN, YES, NO } answer;
+
+    if (!kvm_enabled() || kvm_dirty_ring_enabled()) {
+        return false;
+    }
+    if (answer == UNKNOWN && first_cpu && first_cpu->created) {
+        answer = !processor_logs() && open_statistics(first_cpu) ? YES : NO;
+    }
+    return answer == YES;
+}
+#else
+static void look(CPUState *cpu)
+{
+}
+
+static void close_statistics(CPUState *cpu)
+{
+}
+
+static bool is_available(void)
+{
+    return false;
+}
+#endif
+
+const DirtyMeter dirty_meter_faults = {
+    .name = "faults",
+    .is_available = is_available,
+    .look = look,
+    .vcpu_leaves = close_statistics,
+};
