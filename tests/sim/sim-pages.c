@@ -6,8 +6,9 @@
  * limit is charged for each page that it newly dirties, by the very token
  * bucket that QEMU has, and sleeps when that says so.
  *
- * A guest of more than MAX_PAGES pages has larger pages instead: rates and
- * sizes keep their ratio, and that is all that matters to when it ends.
+ * A guest of more than 640 MiB has fewer, larger pages instead.  Rates and sizes
+ * keep their ratio, and that is all that matters to when it ends; not to
+ * limits, though: what a bucket can save up is no ratio.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -19,7 +20,8 @@
 #include "sim-link.h"
 #include "sim-log.h"
 
-#define MAX_PAGES 163840
+#define MAX_PAGES (640 * 256)
+#define LARGE_PAGES 65536
 /* Sending and running take turns: QEMU's threads do both at a time. */
 #define TURN_S 0.005
 /* A set's lumps are that long. */
@@ -123,7 +125,8 @@ static void *pages_create(SimGuest *guest)
 {
     const SimGuestSpec *spec = guest->spec;
     SimPages *p = g_new0(SimPages, 1);
-    unsigned n_pages = MIN(spec->ram_bytes / SIM_PAGE_BYTES, MAX_PAGES);
+    double n = spec->ram_bytes / SIM_PAGE_BYTES;
+    unsigned n_pages = n > MAX_PAGES ? LARGE_PAGES : n;
 
     p->page_bytes = spec->ram_bytes / n_pages;
     p->random = 0x5eed;
