@@ -6,8 +6,8 @@
  * limit is charged for each page that it newly dirties, by the very token
  * bucket that QEMU has, and sleeps when that says so.
  *
- * A guest of more than 640 MiB has fewer, larger pages instead.  Rates and sizes
- * keep their ratio, and that is all that matters to when it ends; not to
+ * A guest of more than 640 MiB has fewer, larger pages instead.  Rates and
+ * sizes keep their ratio, and that is all that matters to when it ends; not to
  * limits, though: what a bucket can save up is no ratio.
  *
  * Copyright (c) 2026 The Converge developers
