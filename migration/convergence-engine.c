@@ -271,9 +271,9 @@ static void bound_sync_period(const ConvergenceEngine *engine,
 }
 
 /*
- * To see rewrites costs the guest a fault for each page that waits.  It is worth
- * that from the last look in the bulk pass on, and while the guest is slowed,
- * whose throttle could not be given back otherwise.
+ * To see rewrites costs the guest a fault for each page that waits.  It is
+ * worth that from the last look in the bulk pass on, and while the guest is
+ * slowed, whose throttle could not be given back otherwise.
  */
 static bool see_rewrites(const ConvergenceEngine *engine,
                          const ConvergenceSample *sample,

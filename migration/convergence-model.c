@@ -427,8 +427,9 @@ double convergence_model_expect_watched(const ConvergenceModel *model,
  * however soon the next one comes, makes much of a short look on a slow link
  * and next to nothing of a longer one.
  */
-static bool cannot_tell(const ConvergenceModel *model, double let_be_bytes_per_s,
-                        double threshold_bytes, uint64_t downtime_limit_ms)
+static bool cannot_tell(const ConvergenceModel *model,
+                        double let_be_bytes_per_s, double threshold_bytes,
+                        uint64_t downtime_limit_ms)
 {
     double interval_s = (double)model->last_interval_ns / NS_PER_S;
     double seen_bytes = model->last_dirty_bytes_per_s * interval_s;

@@ -64,8 +64,8 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
 
     if (engine->policy == &convergence_dirty_limit &&
         decision->vcpus_limited) {
-        append(text, "after each look vCPUs that hardly write write to %.1f MB "
-               "again, more than fits the downtime: ",
+        append(text, "after each look vCPUs that do little else rewrite %.1f "
+               "MB, more than fits the downtime: ",
                mb(engine->limit.rewritten_bytes));
     } else if (decision->vcpus_limited || model->device_bytes_per_s >=
                model->drain_bytes_per_s) {
@@ -140,7 +140,8 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
            " bandwidth=%" PRIu64,
            sample->now_ns, sample->interval_ns, sample->dirtied_bytes,
            sample->touched_bytes, sample->unseen_bytes,
-           sample->drained_bytes, sample->zero_bytes, sample->wire_bytes, sample->remaining_bytes, sample->ram_bytes,
+           sample->drained_bytes, sample->zero_bytes, sample->wire_bytes,
+           sample->remaining_bytes, sample->ram_bytes,
            sample->bulk_remaining_bytes, sample->bulk_empty_bytes,
            sample->bandwidth_bytes_per_s);
     append(&text, " sync_cost_ns=%" PRId64 " sync_busy_ns=%" PRId64

@@ -75,6 +75,7 @@ static void clear_chunk(SimDirtyLog *log, unsigned chunk)
         }
     }
     log->chunks[chunk] = CLEARED;
+    log->clears++;
 }
 
 void sim_log_send(SimDirtyLog *log, unsigned page)
@@ -122,6 +123,7 @@ SimLogCount sim_log_sync(SimDirtyLog *log)
         log->pages[page] = flags & LOGGED ? reported : flags & WAITS;
     }
     log->waiting += count.dirtied;
+    log->clears++;
     memset(log->chunks, TO_CLEAR, log->n_chunks);
     return count;
 }

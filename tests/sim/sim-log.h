@@ -40,6 +40,7 @@ typedef struct SimDirtyLog {
     bool manual, counts_reports;    /* as in SimLogSpec */
     unsigned n_pages, waiting;
     unsigned chunk_pages, n_chunks;
+    unsigned clears;                /* times that bits were cleared */
     uint8_t *pages, *chunks;        /* flags */
 } SimDirtyLog;
 

@@ -6,8 +6,9 @@
  * limit is charged for each page that it newly dirties, by the very token
  * bucket that QEMU has, and sleeps when that says so.
  *
- * A guest of more than MAX_PAGES pages has larger pages instead: rates and
- * sizes keep their ratio, and that is all that matters to when it ends.
+ * A guest of more than 640 MiB has fewer, larger pages instead.  Rates and
+ * sizes keep their ratio, and that is all that matters to when it ends; not to
+ * limits, though: what a bucket can save up is no ratio.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -19,7 +20,8 @@
 #include "sim-link.h"
 #include "sim-log.h"
 
-#define MAX_PAGES 163840
+#define MAX_PAGES (640 * 256)
+#define LARGE_PAGES 65536
 /* Sending and running take turns: QEMU's threads do both at a time. */
 #define TURN_S 0.005
 /* A set's lumps are that long. */
@@ -31,8 +33,13 @@ typedef struct PageSet {
     unsigned *pages, n_pages;
     double grows;                   /* pages that it has yet to grow by */
     double lump, lump_until_s;      /* its rate varies by that factor now */
-    double due[SIM_MAX_VCPUS];      /* of each writer; devices: the first */
-    unsigned next[SIM_MAX_VCPUS];   /* page of a writer in order */
+    /* Of each writer; devices are the first. */
+    struct {
+        double due;                 /* pages to write by now */
+        /* In order: pages so far; and since the log was last cleared. */
+        uint64_t next;
+        unsigned in_a_row, clears;
+    } writers[SIM_MAX_VCPUS];
 } PageSet;
 
 typedef struct SimVcpu {
@@ -118,7 +125,8 @@ static void *pages_create(SimGuest *guest)
 {
     const SimGuestSpec *spec = guest->spec;
     SimPages *p = g_new0(SimPages, 1);
-    unsigned n_pages = MIN(spec->ram_bytes / SIM_PAGE_BYTES, MAX_PAGES);
+    double n = spec->ram_bytes / SIM_PAGE_BYTES;
+    unsigned n_pages = n > MAX_PAGES ? LARGE_PAGES : n;
 
     p->page_bytes = spec->ram_bytes / n_pages;
     p->random = 0x5eed;
@@ -153,20 +161,50 @@ static void pages_destroy(SimGuest *guest)
 
 /* --- Writing --- */
 
+/* The part of a set that is one writer's: where it begins. */
+static unsigned part_begin(const SimSetSpec *spec, const PageSet *set,
+                           unsigned writer)
+{
+    return (uint64_t)set->n_pages * writer / MAX(spec->n_vcpus, 1);
+}
+
+static unsigned part_pages(const SimSetSpec *spec, const PageSet *set,
+                           unsigned writer)
+{
+    return part_begin(spec, set, writer + 1) - part_begin(spec, set, writer);
+}
+
 static unsigned pick_page(SimPages *p, const SimSetSpec *spec, PageSet *set,
                           unsigned writer)
 {
-    unsigned begin, end;
+    unsigned n = part_pages(spec, set, writer);
+    uint64_t next;
 
-    if (!spec->in_order) {
+    if (!spec->in_order || !n) {
         return set->pages[below(p, set->n_pages)];
     }
-    begin = (uint64_t)set->n_pages * writer / MAX(spec->n_vcpus, 1);
-    end = (uint64_t)set->n_pages * (writer + 1) / MAX(spec->n_vcpus, 1);
-    if (set->next[writer] < begin || set->next[writer] >= end) {
-        set->next[writer] = begin;
+    set->writers[writer].in_a_row++;
+    next = set->writers[writer].next++;
+    return set->pages[part_begin(spec, set, writer) + next % n];
+}
+
+/*
+ * Once round all that it writes to, a writer in order changes no bit any more,
+ * until some are cleared: it just goes on.
+ */
+static bool goes_round(const SimPages *p, const SimSetSpec *spec,
+                       PageSet *set, unsigned writer, unsigned n)
+{
+    if (set->writers[writer].clears != p->log.clears) {
+        set->writers[writer].clears = p->log.clears;
+        set->writers[writer].in_a_row = 0;
     }
-    return set->pages[set->next[writer]++];
+    if (!spec->in_order || set->writers[writer].in_a_row <
+                           part_pages(spec, set, writer)) {
+        return false;
+    }
+    set->writers[writer].next += n;
+    return true;
 }
 
 /* Returns: how long the vCPU has to sleep for it. */
@@ -228,13 +266,15 @@ static void run_writer(SimGuest *guest, unsigned i, unsigned writer,
     PageSet *set = &p->sets[i];
     unsigned v = spec->first_vcpu + writer, n;
 
-    set->due[writer] += rate_bytes_per_s * dt_s / p->page_bytes;
-    n = set->due[writer];
-    set->due[writer] -= n;
+    set->writers[writer].due += rate_bytes_per_s * dt_s / p->page_bytes;
+    n = set->writers[writer].due;
+    set->writers[writer].due -= n;
     for (unsigned k = 0; k < n; k++) {
         double at_s = now_s + dt_s * (k + 0.5) / n;
 
-        if (!spec->n_vcpus) {
+        if (goes_round(p, spec, set, writer, n - k)) {
+            break;
+        } else if (!spec->n_vcpus) {
             sim_log_write(&p->log, pick_page(p, spec, set, writer));
         } else if (at_s < p->vcpus[v].stops_s ||
                    at_s >= p->vcpus[v].resumes_s) {

@@ -294,7 +294,8 @@ static bool drain_stretch(SimSets *sets, double *wire_bytes,
 static void drain_again(SimSets *sets, double all, double wire_bytes,
                         double scan_bytes, SimDrain *drain)
 {
-    double bytes = MIN(MIN(wire_bytes / SIM_WIRE_PER_PAGE_BYTE, scan_bytes), all);
+    double bytes = MIN(MIN(wire_bytes / SIM_WIRE_PER_PAGE_BYTE, scan_bytes),
+                       all);
 
     if (!(all > 0)) {
         return;

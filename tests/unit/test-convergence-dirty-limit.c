@@ -333,7 +333,7 @@ static void test_rewriting_above_the_downtime_is_stuck_and_told(void)
         g_assert_true(guest.engine.decision.predicted != rows[i].stuck);
         if (rows[i].stuck) {
             g_assert_nonnull(strstr(guest.engine.decision.reason,
-                                    "write to 17.7 MB again"));
+                                    "rewrite 17.7 MB"));
             g_assert_nonnull(strstr(guest.engine.decision.reason,
                                     "higher downtime-limit"));
         }
