@@ -76,10 +76,13 @@ static void sample_vcpu(CPUState *cpu, ConvergenceVcpu *vcpu, VcpuBase *base,
 
     if (vcpu->id != cpu->cpu_index) {
         *vcpu = (ConvergenceVcpu) { .id = cpu->cpu_index };
-        /* What it wrote before the migration is none of its business. */
+        /*
+         * What it wrote before the sync that began the migration is none of
+         * the migration's business; what it wrote since is in the next one.
+         */
         *base = (VcpuBase) {
-            .touched_pages = qatomic_read_u64(&cpu->dirty_pages),
-            .new_pages = qatomic_read_u64(&dirty->new_pages),
+            .touched_pages = touched_pages,
+            .new_pages = new_pages,
             .slept_ns = slept_ns,
         };
     }

@@ -114,8 +114,10 @@ void dirty_bucket_relimit(DirtyBucket *bucket, uint64_t old_bytes_per_s,
 
     do {
         debt_ns = old_ns - now_ns;
-        if (!old_bytes_per_s || !new_bytes_per_s) {
+        if (!new_bytes_per_s) {
             debt_ns = 0;
+        } else if (!old_bytes_per_s) {
+            debt_ns = -burst_of(new_bytes_per_s);
         } else if (debt_ns > 0 && new_bytes_per_s > old_bytes_per_s) {
             debt_ns = (double)debt_ns * old_bytes_per_s / new_bytes_per_s;
         }

@@ -98,8 +98,8 @@ bool dirty_bucket_is_paying(const DirtyBucket *bucket);
  * A higher limit shortens a debt in proportion.  A lower one does not stretch
  * it: those pages were dirtied within the rules of their time.  What was saved
  * up stays, as time: a migration sets its limits anew after each sync, just
- * when all of a vCPU's pages are clean and it needs that.  From no limit, or to
- * none, nothing is owed and nothing saved.
+ * when all of a vCPU's pages are clean and it needs that.  The first limit finds
+ * as much saved up as can be, for the same reason; to none, nothing is owed.
  */
 void dirty_bucket_relimit(DirtyBucket *bucket, uint64_t old_bytes_per_s,
                           uint64_t new_bytes_per_s, int64_t now_ns);

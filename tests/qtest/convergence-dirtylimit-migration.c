@@ -208,7 +208,8 @@ static void test_readers_are_not_slowed(void)
                    "%u, %u, %u", looks, slowed[0], slowed[1], slowed[2],
                    slowed[3]);
     g_assert_cmpuint(looks, >=, 10);
-    g_assert_cmpuint(slowed[0], >, looks / 2);
+    /* Not in all of them: while most of its pages wait, these are free. */
+    g_assert_cmpuint(slowed[0], >, looks / 10);
     g_assert_cmpuint(slowed[1] + slowed[2] + slowed[3], ==, 0);
     g_assert_true(vm_readers_work(vm));
     qtest_quit(vm);

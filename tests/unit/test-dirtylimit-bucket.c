@@ -242,7 +242,9 @@ static void test_new_limit(void)
         { 10 * MB, 5 * MB, SECOND },
         { 1, 1ULL << 63, 0 },
         { 5 * MB, 0, 0 },
-        { 0, 5 * MB, 0 },
+        /* The first limit: a full burst, 256 pages of it. */
+        { 0, 5 * MB, -(256 * 4096 * SECOND / (5 * MB)) },
+        { 0, 100 * MB, -DIRTYLIMIT_BURST_NS },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -250,7 +252,7 @@ static void test_new_limit(void)
 
         dirty_bucket_relimit(&bucket, rows[i].old, rows[i].new, FIRST_NS);
         g_assert_cmpint(bucket.paid_until_ns, ==, FIRST_NS + rows[i].debt_ns);
-        g_assert_cmpint(bucket.paying, ==, rows[i].debt_ns != 0);
+        g_assert_cmpint(bucket.paying, ==, rows[i].debt_ns > 0);
     }
 }
 
