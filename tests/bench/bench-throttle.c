@@ -23,14 +23,13 @@
  *                program in the guest; its kernel's ticks count as silence
  */
 
+#include "options.h"
 #include "report.h"
 #include "vm.h"
 
-#include <stdlib.h>
-
-#define DEFAULT_WINDOW_MS 2000
-#define DEFAULT_REPEATS 5
+#define MIN_WINDOW_MS 500
 #define MAX_REPEATS 99
+#define MAX_ASKED 99
 #define READY_TIMEOUT_MS 60000
 
 /* A change of throttle is in force, or its last report here, after this */
@@ -126,48 +125,103 @@ static gboolean measure(Vm *vm, int thread, GuestWork *work, int asked_pct,
     return TRUE;
 }
 
-static gboolean measure_all(Vm *vm, GuestWork *work, int window_ms,
-                            int repeats, GError **errp)
+/* The percentages to ask for, and what came of each, run by run */
+typedef struct Series {
+    int asked_pct[MAX_ASKED];
+    unsigned nr_asked;
+    double delivered_pct[MAX_ASKED][MAX_REPEATS];
+    double work_lost_pct[MAX_ASKED][MAX_REPEATS];
+    double accounted_pct[MAX_ASKED][MAX_REPEATS];
+    double silence_ms[MAX_ASKED];
+} Series;
+
+static gboolean parse_asked(Series *s, const char *list, GError **errp)
 {
-    static const int asked_pct[] = { 1, 10, 20, 50, 80, 90, 95, 99 };
-    double delivered_pct[G_N_ELEMENTS(asked_pct)][MAX_REPEATS];
-    double work_lost_pct[G_N_ELEMENTS(asked_pct)][MAX_REPEATS];
-    double accounted_pct[G_N_ELEMENTS(asked_pct)][MAX_REPEATS];
-    double silence_ms[G_N_ELEMENTS(asked_pct)] = { 0 };
-    gint64 start_us = g_get_monotonic_time();
-    guint64 start_wait_ns = vm_cpu_wait_ns(vm);
-    double wait_pct;
+    g_auto(GStrv) words = g_strsplit(list, ",", -1);
+
+    for (char **word = words; *word; word++) {
+        guint64 pct;
+
+        if (s->nr_asked == MAX_ASKED ||
+            !g_ascii_string_to_unsigned(*word, 10, 1, 99, &pct, NULL)) {
+            g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                        "--percent takes numbers from 1 to 99 with commas "
+                        "between, and not '%s'", list);
+            return FALSE;
+        }
+        s->asked_pct[s->nr_asked++] = pct;
+    }
+    return TRUE;
+}
+
+static gboolean measure_series(Vm *vm, GuestWork *work, int window_ms,
+                               int repeats, Series *s, GError **errp)
+{
     int thread = vm_vcpu_thread(vm, 0, errp);
 
     if (thread < 0) {
         return FALSE;
     }
     for (int r = 0; r < repeats; r++) {
-        for (size_t i = 0; i < G_N_ELEMENTS(asked_pct); i++) {
+        for (unsigned i = 0; i < s->nr_asked; i++) {
             Measurement m;
 
-            if (!measure(vm, thread, work, asked_pct[i], window_ms, &m, errp)) {
+            if (!measure(vm, thread, work, s->asked_pct[i], window_ms, &m,
+                         errp)) {
                 return FALSE;
             }
-            delivered_pct[i][r] = m.delivered_pct;
-            work_lost_pct[i][r] = m.work_lost_pct;
-            accounted_pct[i][r] = m.accounted_pct;
-            silence_ms[i] = MAX(silence_ms[i], m.silence_ms);
+            s->delivered_pct[i][r] = m.delivered_pct;
+            s->work_lost_pct[i][r] = m.work_lost_pct;
+            s->accounted_pct[i][r] = m.accounted_pct;
+            s->silence_ms[i] = MAX(s->silence_ms[i], m.silence_ms);
         }
     }
-    wait_pct = (vm_cpu_wait_ns(vm) - start_wait_ns) / 10.0 /
-               (g_get_monotonic_time() - start_us);
+    return TRUE;
+}
+
+static void tell(Series *s, int repeats)
+{
     printf("%8s %12s %12s %12s %12s %12s\n", "asked %", "delivered %",
            "difference", "own account", "work lost %", "silence ms");
-    for (size_t i = 0; i < G_N_ELEMENTS(asked_pct); i++) {
-        double median_pct = report_median(delivered_pct[i], repeats);
+    for (unsigned i = 0; i < s->nr_asked; i++) {
+        double median_pct = report_median(s->delivered_pct[i], repeats);
 
-        printf("%8d %12.1f %+12.1f %12.1f %12.1f %12.1f\n", asked_pct[i],
-               median_pct, median_pct - asked_pct[i],
-               report_median(accounted_pct[i], repeats),
-               report_median(work_lost_pct[i], repeats), silence_ms[i]);
+        printf("%8d %12.1f %+12.1f %12.1f %12.1f %12.1f\n", s->asked_pct[i],
+               median_pct, median_pct - s->asked_pct[i],
+               report_median(s->accounted_pct[i], repeats),
+               report_median(s->work_lost_pct[i], repeats),
+               s->silence_ms[i]);
     }
     printf("medians of %d; silence: the longest of all\n", repeats);
+}
+
+static gboolean run(const Options *o, int window_ms, Series *s, GError **errp)
+{
+    g_autoptr(GuestWork) work = guest_work_new();
+    VmConfig config = {
+        .qemu = o->qemu, .name = "source", .accel = o->accel,
+        .load = "compute", .mem_mib = o->mem_mib, .smp = 1,
+        .on_line = guest_work_line, .opaque = work,
+    };
+    Vm *vm = vm_start(&config, errp);
+    gint64 start_us = g_get_monotonic_time();
+    guint64 start_wait_ns;
+    double wait_pct = 0;
+    gboolean ok = vm && guest_work_wait_ready(work, READY_TIMEOUT_MS, errp);
+
+    if (ok) {
+        start_us = g_get_monotonic_time();
+        start_wait_ns = vm_cpu_wait_ns(vm);
+        ok = measure_series(vm, work, window_ms, o->runs, s, errp);
+        wait_pct = (vm_cpu_wait_ns(vm) - start_wait_ns) / 10.0 /
+                   (g_get_monotonic_time() - start_us);
+    }
+    /* The Vm first: its console thread writes to the work account */
+    vm_free(vm);
+    if (!ok) {
+        return FALSE;
+    }
+    tell(s, o->runs);
     if (wait_pct >= MIGRATE_HOST_WAIT_WARN_PCT) {
         printf("the host was busy: the vCPU waited %.0f %% of the time for a "
                "CPU; work and silence are unreliable\n", wait_pct);
@@ -177,31 +231,40 @@ static gboolean measure_all(Vm *vm, GuestWork *work, int window_ms,
 
 int main(int argc, char **argv)
 {
-    const char *qemu = argc > 1 ? argv[1] : "build/qemu/qemu-system-x86_64";
-    int repeats = argc > 2 ? atoi(argv[2]) : DEFAULT_REPEATS;
-    int window_ms = argc > 3 ? atoi(argv[3]) : DEFAULT_WINDOW_MS;
-    g_autoptr(GuestWork) work = guest_work_new();
-    g_autoptr(GError) error = NULL;
-    VmConfig config = {
-        .qemu = qemu, .name = "source", .load = "compute",
-        .mem_mib = 256, .smp = 1,
-        .on_line = guest_work_line, .opaque = work,
+    static const char *const takes[] = {
+        "qemu", "accel", "mem", "runs", NULL
     };
-    gboolean ok;
-    Vm *vm;
+    int window_ms = 2000;
+    g_autofree char *percent = NULL;
+    const GOptionEntry own[] = {
+        { "percent", 0, 0, G_OPTION_ARG_STRING, &percent,
+          "what to ask for (default 1,10,20,50,80,90,95,99)", "N,N..." },
+        { "window", 0, 0, G_OPTION_ARG_INT, &window_ms,
+          "how long to look at each (default 2000)", "MS" },
+        { NULL },
+    };
+    g_autofree Series *series = g_new0(Series, 1);
+    g_autoptr(GError) error = NULL;
+    Options o = { .mem_mib = 256, .smp = 1, .cap_s = 1, .runs = 5,
+                  .bandwidth_mb = 1 };
+    int status = 0;
 
-    if (argc > 4 || repeats < 1 || repeats > MAX_REPEATS || window_ms < 500) {
-        fprintf(stderr, "usage: bench-throttle [QEMU [REPEATS (1-%d) "
-                "[WINDOW-MS (500 or more)]]]\n", MAX_REPEATS);
-        return 2;
+    if (!options_parse(&o, takes, own,
+            "Measures how much throttle a vCPU gets of what was asked for.",
+            argc, argv, &error) ||
+        !parse_asked(series, percent ?: "1,10,20,50,80,90,95,99", &error)) {
+        status = 2;
+    } else if (o.runs > MAX_REPEATS || window_ms < MIN_WINDOW_MS) {
+        error = g_error_new(G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                            "--runs is at most %d, --window at least %d",
+                            MAX_REPEATS, MIN_WINDOW_MS);
+        status = 2;
+    } else if (!run(&o, window_ms, series, &error)) {
+        status = 1;
     }
-    vm = vm_start(&config, &error);
-    ok = vm && guest_work_wait_ready(work, READY_TIMEOUT_MS, &error) &&
-         measure_all(vm, work, window_ms, repeats, &error);
-    vm_free(vm);
-    if (!ok) {
+    if (error) {
         fprintf(stderr, "bench-throttle: error: %s\n", error->message);
-        return 1;
     }
-    return 0;
+    options_clear(&o);
+    return status;
 }

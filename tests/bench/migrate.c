@@ -48,12 +48,13 @@ static gint64 predicted_ms(JsonObject *info, const char *name)
            ? migrate_info_int(info, "convergence", name) : -1;
 }
 
-static const char *engine_state(JsonObject *info)
+/* Of our engine, interned; NULL where there is none or it does not tell */
+static const char *engine_word(JsonObject *info, const char *name)
 {
     JsonNode *node = json_object_get_member(info, "convergence");
 
     return node ? g_intern_string(json_object_get_string_member_with_default(
-        json_node_get_object(node), "state", NULL)) : NULL;
+        json_node_get_object(node), name, NULL)) : NULL;
 }
 
 static void take_meters(MigrateSample *sample, JsonObject *info)
@@ -87,7 +88,8 @@ static void take_sample(MigrateResult *result, const MigrateSpec *spec,
         .passes = migrate_info_int(info, "ram", "dirty-sync-count"),
         .expected_downtime_ms = migrate_info_int(info, NULL,
                                                  "expected-downtime"),
-        .state = engine_state(info),
+        .state = engine_word(info, "state"),
+        .meter = engine_word(info, "meter"),
         .predicted_total_ms = predicted_ms(info, "predicted-total-time"),
         .predicted_downtime_ms = predicted_ms(info, "predicted-downtime"),
         .dirty_bytes_per_s = migrate_info_int(info, "convergence",

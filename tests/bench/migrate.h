@@ -28,7 +28,7 @@ typedef struct MigrateSample {
      * expected_downtime_ms; what it does not tell is NULL, or -1.
      */
     gint64 expected_downtime_ms;
-    const char *state;          /* of our engine, interned */
+    const char *state, *meter;  /* of our engine, interned */
     gint64 predicted_total_ms, predicted_downtime_ms;
     guint64 dirty_bytes_per_s, drain_bytes_per_s;
     gboolean bulk_pass;         /* of our engine: the first pass goes on */

@@ -272,11 +272,13 @@ static void add_meters(JsonBuilder *b, const MigrateSample *s)
 static void add_tail(JsonBuilder *b, const MigrateResult *result)
 {
     guint64 least = G_MAXUINT64, most = 0;
+    const char *meter = NULL;
 
     for (unsigned i = 0; i < result->timeline->len; i++) {
         const MigrateSample *s =
             &g_array_index(result->timeline, MigrateSample, i);
 
+        meter = s->state ? s->meter : meter;
         if (s->state && !s->bulk_pass) {
             least = MIN(least, s->dirty_bytes_per_s);
             most = MAX(most, s->dirty_bytes_per_s);
@@ -286,6 +288,7 @@ static void add_tail(JsonBuilder *b, const MigrateResult *result)
         add_int(b, "tail_dirty_least_bytes_per_s", least);
         add_int(b, "tail_dirty_most_bytes_per_s", most);
     }
+    add_string(b, "meter", meter);
 }
 
 static void add_timeline(JsonBuilder *b, const MigrateResult *result)

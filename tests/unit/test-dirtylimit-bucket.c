@@ -266,7 +266,7 @@ static void test_saved_up_outlives_a_new_limit(void)
         { 20 * MB, 20 * MB, 20 * MS },
         { 20 * MB, 50 * MB, 20 * MS },
         { 50 * MB, 20 * MB, 20 * MS },
-        { 0, 20 * MB, 0 },
+        { 0, 20 * MB, DIRTYLIMIT_BURST_NS },
         { 20 * MB, 0, 0 },
     };
 
