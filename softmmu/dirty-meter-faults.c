@@ -134,6 +134,11 @@ static bool is_available(void)
     if (answer == UNKNOWN && first_cpu && first_cpu->created) {
         answer = !processor_logs() && open_statistics(first_cpu) ? YES : NO;
     }
+    if (answer == UNKNOWN) {
+        /* The command line is being read: there is no vCPU to ask yet. */
+        return !processor_logs() &&
+               kvm_check_extension(kvm_state, KVM_CAP_BINARY_STATS_FD) > 0;
+    }
     return answer == YES;
 }
 #else

@@ -68,9 +68,10 @@ bool dirtylimit_available(Error **errp)
     if (dirty_meter_in_use()) {
         return true;
     }
-    error_setg(errp, "Dirty pages cannot be told by vCPU here: add "
-               "'-accel kvm,dirty-ring-size=4096' to the command line for "
-               "KVM's dirty ring, or use '-accel tcg'");
+    error_setg(errp, "Dirty pages cannot be told by vCPU here: this KVM does "
+               "not count write faults (kvm_intel needs pml=0), and there is no "
+               "ring; add '-accel kvm,dirty-ring-size=4096' to the command "
+               "line for KVM's dirty ring, or use '-accel tcg'");
     return false;
 }
 

@@ -26,8 +26,15 @@ G_DEFINE_QUARK(converge-fault-skip, fault_skip)
 
 gboolean fault_has_meter(const FaultOptions *options)
 {
-    return !options->accel || !g_str_has_prefix(options->accel, "kvm") ||
-           strstr(options->accel, "dirty-ring-size");
+    g_autofree char *pml = NULL;
+
+    if (!options->accel || !g_str_has_prefix(options->accel, "kvm") ||
+        strstr(options->accel, "dirty-ring-size")) {
+        return TRUE;
+    }
+    /* Where the processor logs writes itself, nothing faults */
+    return !g_file_get_contents("/sys/module/kvm_intel/parameters/pml", &pml,
+                                NULL, NULL) || pml[0] == 'N' || pml[0] == '0';
 }
 
 WorldSpec fault_usual_world(FaultRun *run)

@@ -92,9 +92,18 @@ const char *vm_accel(void)
     return g_getenv("CONVERGE_ACCEL") ?: "tcg";
 }
 
+/* Where the processor logs writes itself, nothing faults. */
+static bool writes_fault(void)
+{
+    g_autofree char *pml = NULL;
+
+    return !g_file_get_contents("/sys/module/kvm_intel/parameters/pml", &pml,
+                                NULL, NULL) || pml[0] == 'N' || pml[0] == '0';
+}
+
 bool vm_has_meter(void)
 {
-    return !g_str_has_prefix(vm_accel(), "kvm") ||
+    return !g_str_has_prefix(vm_accel(), "kvm") || writes_fault() ||
            strstr(vm_accel(), "dirty-ring-size");
 }
 

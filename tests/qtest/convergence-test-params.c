@@ -330,6 +330,29 @@ static void test_bad_properties(void)
                           "between 100 and 60000 ms, got 99");
     assert_does_not_start("qtest", "migration.convergence-policy=dirty-limit",
                           "-accel kvm,dirty-ring-size=4096");
+    assert_does_not_start("tcg", "migration.x-convergence-meter=magic",
+                          "there is no meter 'magic': it must be tcg, ring, "
+                          "faults or none");
+}
+
+static void test_meter_can_be_forced(void)
+{
+    static const char *const others[] = { "ring", "faults", "none" };
+    QTestState *vm;
+
+    for (int i = 0; i < ARRAY_SIZE(others); i++) {
+        g_autofree char *args = g_strdup_printf(
+            "-global migration.x-convergence-meter=%s", others[i]);
+
+        vm = start_machineless(args);
+        vm_assert_error(vm_try_set(vm, "'convergence-policy':"
+                                   " 'dirty-limit'"),
+                        "cannot be told by vCPU", NULL);
+        qtest_quit(vm);
+    }
+    vm = start_machineless("-global migration.x-convergence-meter=tcg");
+    vm_set(vm, "'convergence-policy': 'dirty-limit'");
+    qtest_quit(vm);
 }
 
 static void test_dirty_limit_needs_meters(void)
@@ -354,7 +377,8 @@ static void test_dirty_limit_needs_kvm_ring(void)
         g_test_skip("/dev/kvm cannot be opened");
         return;
     }
-    vm = qtest_init("-machine none -accel kvm -accel tcg");
+    vm = qtest_init("-machine none -accel kvm -accel tcg"
+                    " -global migration.x-convergence-meter=ring");
     kvm = vm_query(vm, "query-kvm");
     enabled = qdict_get_bool(kvm, "enabled");
     qobject_unref(kvm);
@@ -382,6 +406,7 @@ void convergence_add_params_tests(void)
     qtest_add_func("/convergence/params/deprecated", test_deprecated_names);
     qtest_add_func("/convergence/params/hmp", test_hmp);
     qtest_add_func("/convergence/params/properties", test_properties);
+    qtest_add_func("/convergence/params/meter", test_meter_can_be_forced);
     qtest_add_func("/convergence/params/bad-properties",
                    test_bad_properties);
     qtest_add_func("/convergence/params/dirty-limit/no-meter",
