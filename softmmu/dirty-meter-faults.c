@@ -12,7 +12,9 @@
  * first sync of a migration does, as no vCPU has dirtied anything then.
  *
  * The statistics are read from the vCPU's own descriptor, opened once, 8 bytes
- * each time; QEMU needs no privilege for it.
+ * each time; QEMU needs no privilege for it.  What was counted before the first
+ * look, while there was no log, is in the first difference and no more: who
+ * wants a rate looks twice.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -77,45 +79,6 @@ static bool read_faults(CPUState *cpu, uint64_t *faults)
            read_at(dirty->stats_fd, faults, sizeof(*faults), dirty->stats_at);
 }
 
-/* Returns: whether the vCPU's statistics can be read. */
-static bool open_statistics(CPUState *cpu)
-{
-    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
-    int fd;
-
-    if (dirty->stats_at) {
-        return true;
-    }
-    fd = kvm_vcpu_ioctl(cpu, KVM_GET_STATS_FD, NULL);
-    if (fd < 0) {
-        return false;
-    }
-    dirty->stats_fd = fd;
-    dirty->stats_at = find_statistic(fd);
-    if (!dirty->stats_at) {
-        close(fd);
-        return false;
-    }
-    /* What it wrote before is nobody's business. */
-    if (!read_faults(cpu, &dirty->faults_seen)) {
-        close_statistics(cpu);
-    }
-    return dirty->stats_at;
-}
-
-static void look(CPUState *cpu)
-{
-    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
-    uint64_t faults;
-
-    if (!cpu->created || !open_statistics(cpu) ||
-        !read_faults(cpu, &faults)) {
-        return;
-    }
-    dirty_meter_count_pages(cpu, faults - dirty->faults_seen);
-    dirty->faults_seen = faults;
-}
-
 static bool processor_logs(void)
 {
     g_autofree char *text = NULL;
@@ -124,25 +87,62 @@ static bool processor_logs(void)
            (text[0] == 'Y' || text[0] == '1');
 }
 
+static bool can_be_had(void)
+{
+    return kvm_enabled() && !kvm_dirty_ring_enabled() && !processor_logs();
+}
+
+/*
+ * In the vCPU's own thread and before it runs: from another one, KVM would have
+ * the call wait until the vCPU leaves guest code.
+ */
+static void open_statistics(CPUState *cpu)
+{
+    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+    int fd;
+
+    if (!can_be_had()) {
+        return;
+    }
+    fd = kvm_vcpu_ioctl(cpu, KVM_GET_STATS_FD, NULL);
+    if (fd < 0) {
+        return;
+    }
+    dirty->stats_fd = fd;
+    dirty->stats_at = find_statistic(fd);
+    if (!dirty->stats_at) {
+        close(fd);
+    } else if (!read_faults(cpu, &dirty->faults_seen)) {
+        close_statistics(cpu);
+    }
+}
+
+static void look(CPUState *cpu)
+{
+    VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
+    uint64_t faults;
+
+    if (read_faults(cpu, &faults)) {
+        dirty_meter_count_pages(cpu, faults - dirty->faults_seen);
+        dirty->faults_seen = faults;
+    }
+}
+
 static bool is_available(void)
 {
-    static enum { UNKNOWN, YES, NO } answer;
-
-    if (!kvm_enabled() || kvm_dirty_ring_enabled()) {
-        return false;
+    if (first_cpu && first_cpu->created) {
+        return first_cpu->slowdown.dirty.stats_at;
     }
-    if (answer == UNKNOWN && first_cpu && first_cpu->created) {
-        answer = !processor_logs() && open_statistics(first_cpu) ? YES : NO;
-    }
-    if (answer == UNKNOWN) {
-        /* The command line is being read: there is no vCPU to ask yet. */
-        return !processor_logs() &&
-               kvm_check_extension(kvm_state, KVM_CAP_BINARY_STATS_FD) > 0;
-    }
-    return answer == YES;
+    /* The command line is being read: there is no vCPU to ask yet. */
+    return can_be_had() &&
+           kvm_check_extension(kvm_state, KVM_CAP_BINARY_STATS_FD) > 0;
 }
 #else
 static void look(CPUState *cpu)
+{
+}
+
+static void open_statistics(CPUState *cpu)
 {
 }
 
@@ -160,5 +160,6 @@ const DirtyMeter dirty_meter_faults = {
     .name = "faults",
     .is_available = is_available,
     .look = look,
+    .vcpu_comes = open_statistics,
     .vcpu_leaves = close_statistics,
 };
