@@ -81,6 +81,28 @@ migrate()
     cat "$migrated_text"
 }
 
+# migrate_checked NAME POLICY [OPTION...]: a guest whose writer checks what it
+# wrote, and writes faster than the link carries, moves by that policy.
+migrate_checked()
+{
+    checked_name=$1
+    checked_policy=$2
+    shift 2
+    of="$checked_policy, $checked_name"
+    ok "$of: a migration was tried" migrate "$checked_name" \
+        --policy "$checked_policy" --load verify:48:0,compute --mem 128 \
+        --bandwidth 24 --cap 60 --no-floor "$@"
+    # The guest's reports from the other side are part of "completed".
+    ok "$of: completed, the guest is alive" all_are outcome completed
+    ok "$of: no page is corrupt" all_within 0 bad_pages 0
+    ok "$of: nothing stays throttled beyond the limit" \
+        all_within 0 max_throttle_pct 99
+    # The limit is 300: an emulated host is late, but not by seconds.
+    ok "$of: a downtime near its limit" all_within 0 downtime_ms 1200
+    tell "$of: ms in all, of downtime, throttled to %:" \
+        $(all_of total_ms) $(all_of downtime_ms) $(all_of max_throttle_pct)
+}
+
 # figure NAME: a number or a word of the last migration, for example total_ms.
 # figure NAME N: that of vCPU N, for example work_share_pct.
 figure()
