@@ -9,6 +9,8 @@ help:
 	@echo 'make demo        set up, build, and watch a write-heavy guest migrate'
 	@echo 'make check       set up, build, and run the tests of tests/suites;'
 	@echo '                 SUITE=name runs one of them'
+	@echo 'make check-kvm   migrations on a KVM host made for them; HOST=own takes'
+	@echo '                 the KVM of this machine'
 	@echo 'make check-asan  most of them under sanitizers, and leak checks'
 	@echo 'make check-tsan  ours under the thread sanitizer'
 	@echo 'make check-libvirt  migrations driven by libvirt, Debian'"'"'s and ours;'
