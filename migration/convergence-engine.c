@@ -87,8 +87,11 @@ static void select_policy(ConvergenceEngine *engine,
 {
     const ConvergencePolicyOps *policy = params->policy;
 
-    if (!policy || (policy->needs_vcpu_meters && !sample->n_vcpus)) {
+    if (!policy) {
         policy = convergence_policy_nth(0);
+    } else if (policy->needs_vcpu_meters && !sample->n_vcpus) {
+        /* The meter was dropped: what is left of it without one. */
+        policy = &convergence_predictive;
     }
     if (policy == engine->policy) {
         return;

@@ -179,6 +179,8 @@ static void learn_dirtying(ConvergenceModel *model,
         model->device_bytes_per_s =
             smooth(model, model->device_bytes_per_s,
                    convergence_rate(by_devices, sample->interval_ns), weight);
+    } else {
+        model->device_bytes_per_s = 0;
     }
 }
 

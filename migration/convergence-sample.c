@@ -135,23 +135,41 @@ void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns,
     take_base(sampler, now_ns, remaining_bytes);
 }
 
-/* What meter and bitmap both saw is compared if it is as much as this. */
-#define METER_CHECK_MIN_BYTES   (4 * MiB)
+/* The least that a meter is judged by. */
+#define METER_CHECK_MIN_BYTES   (16 * MiB)
 #define METER_CHECK_FACTOR      2
 
-bool convergence_meter_fits(const ConvergenceSample *sample)
+/* Returns: how much of what was written the meter saw, or 1 if that is little. */
+static double seen_part(const MeterCheck *check)
 {
-    uint64_t by_vcpus = 0;
+    return check->written_bytes < METER_CHECK_MIN_BYTES ? 1 :
+           (double)check->metered_bytes / check->written_bytes;
+}
 
-    if (!sample->n_vcpus || sample->unseen_bytes ||
-        sample->touched_bytes < METER_CHECK_MIN_BYTES) {
+static void add_to_check(MeterCheck *check, const ConvergenceSample *sample)
+{
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        check->metered_bytes += sample->vcpus[i].touched_bytes;
+    }
+    check->written_bytes += sample->touched_bytes;
+}
+
+bool convergence_sampler_meter_fits(ConvergenceSampler *sampler,
+                                    const ConvergenceSample *sample)
+{
+    const DirtyMeter *meter = convergence_sampler_meter(sampler);
+
+    if (!meter || !meter->may_miss) {
         return true;
     }
-    for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        by_vcpus += sample->vcpus[i].touched_bytes;
+    add_to_check(&sampler->all_samples, sample);
+    if (!sample->unseen_bytes) {
+        add_to_check(&sampler->known_samples, sample);
     }
-    return by_vcpus <= sample->touched_bytes * METER_CHECK_FACTOR &&
-           by_vcpus >= sample->touched_bytes / METER_CHECK_FACTOR;
+    /* Where not all was seen, the bitmap tells the least that was written. */
+    return seen_part(&sampler->all_samples) >= 1.0 / METER_CHECK_FACTOR &&
+           seen_part(&sampler->known_samples) >= 1.0 / METER_CHECK_FACTOR &&
+           seen_part(&sampler->known_samples) <= METER_CHECK_FACTOR;
 }
 
 void convergence_sampler_drop_meter(ConvergenceSampler *sampler)

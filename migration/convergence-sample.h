@@ -31,6 +31,12 @@ typedef struct VcpuBase {
     int throttle_pct;           /* share of the last interval slept */
 } VcpuBase;
 
+/* What vCPUs are said to have written, of how much that was written. */
+typedef struct MeterCheck {
+    uint64_t metered_bytes;
+    uint64_t written_bytes;
+} MeterCheck;
+
 /* Of one migration.  All calls need the same lock of the caller's. */
 typedef struct ConvergenceSampler {
     SampleBase base;
@@ -45,6 +51,9 @@ typedef struct ConvergenceSampler {
     VcpuBase *vcpu_bases;
     unsigned n_vcpus;
     unsigned max_vcpus;
+    /* Since the start, of all samples and of those that saw all. */
+    MeterCheck all_samples;
+    MeterCheck known_samples;
     bool meter_dropped;
 } ConvergenceSampler;
 
@@ -80,13 +89,16 @@ void convergence_sampler_drop_meter(ConvergenceSampler *sampler);
 const DirtyMeter *convergence_sampler_meter(const ConvergenceSampler *sampler);
 
 /**
- * convergence_meter_fits: whether what vCPUs are said to have written agrees
- * with what the bitmap says that was written
+ * convergence_sampler_meter_fits: whether what vCPUs are said to have written
+ * agrees with what the bitmap says that was written
  *
- * By a factor of two, where it is known and much enough.  Devices that write
- * more than vCPUs do look like a meter that does not see.
+ * By a factor of two, over all of the migration so far, as single samples may be
+ * off by what is written in the midst of a sync.  Only a meter that may miss
+ * writes is judged; for such a one devices that write more than vCPUs do look
+ * the same.
  */
-bool convergence_meter_fits(const ConvergenceSample *sample);
+bool convergence_sampler_meter_fits(ConvergenceSampler *sampler,
+                                    const ConvergenceSample *sample);
 
 /**
  * convergence_sampler_log_cleared: the log was cleared ahead of time

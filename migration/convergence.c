@@ -49,7 +49,7 @@ static struct {
     bool may_slow;
     /* When the next sync is due (atomic, read without the lock). */
     int64_t next_sync_ns;
-    /* Rewrites are to be seen from the next page sent on (atomic). */
+    /* Clear the log of what waits before the next page is sent (atomic). */
     bool see_rewrites;
     /* Migration thread: what the last sync was busy for. */
     int64_t sync_busy_ns;
@@ -338,7 +338,7 @@ static void trace_decision(const ConvergenceSample *sample,
  */
 static void check_meter(ConvergenceSample *sample)
 {
-    if (convergence_meter_fits(sample)) {
+    if (convergence_sampler_meter_fits(&convergence.sampler, sample)) {
         return;
     }
     trace_convergence_meter_dropped(
@@ -386,7 +386,9 @@ void convergence_send_begin(void)
 {
     int64_t begin_ns;
 
-    if (!qatomic_xchg(&convergence.see_rewrites, false)) {
+    /* Not once the guest has gone: it takes some ms for each GiB. */
+    if (!qatomic_xchg(&convergence.see_rewrites, false) ||
+        !qatomic_read(&convergence.may_slow)) {
         return;
     }
     begin_ns = now_ns();
@@ -534,7 +536,9 @@ void convergence_fill_info(MigrationInfo *info)
     info->convergence = convergence_info_new(&(ConvergenceView) {
         .engine = &convergence.engine,
         .sampler = &convergence.sampler,
-        .policy = convergence.params.policy->name,
+        .policy = convergence.engine.policy ?
+                  convergence.engine.policy->name :
+                  convergence.params.policy->name,
         .phase = convergence.phase,
         .reason = convergence.reason,
         .passes = convergence.passes,

@@ -17,6 +17,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "qemu/stats64.h"
+#include "qemu/units.h"
 #include "cpu.h"
 #include "exec/dirty-harvest.h"
 #include "exec/exec-all.h"
@@ -131,7 +132,11 @@ void dirty_harvest_discard(RAMBlock *block)
         flag_tlbs();
     }
     if (log_is_cleared_by_hand()) {
-        memory_region_clear_dirty_bitmap(block->mr, 0, block->used_length);
+        /* In pieces: KVM keeps vCPUs that fault waiting for each. */
+        for (ram_addr_t at = 0; at < block->used_length; at += GiB) {
+            memory_region_clear_dirty_bitmap(block->mr, at,
+                                             MIN(GiB, block->used_length - at));
+        }
     }
 }
 
@@ -195,7 +200,7 @@ void dirty_harvest_set_migrating(bool now)
     smp_mb();
     while (!now && qatomic_read(&askers)) {
         /* Some instructions, on a vCPU's thread that may be preempted. */
-        sched_yield();
+        g_thread_yield();
     }
 }
 

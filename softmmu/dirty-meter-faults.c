@@ -8,8 +8,8 @@
  * knows: one that waits to be sent and whose log was cleared counts again.
  *
  * Where the processor logs writes itself (Intel's PML) nothing is protected and
- * nothing faults.  The module's parameter tells; where that cannot be read, the
- * first sync of a migration does, as no vCPU has dirtied anything then.
+ * nothing faults.  The module's parameter tells; where that cannot be read, a
+ * migration finds out, as the bitmap says that more was written.
  *
  * The statistics are read from the vCPU's own descriptor, opened once, 8 bytes
  * each time; QEMU needs no privilege for it.  What was counted before the first
@@ -134,8 +134,12 @@ static bool is_available(void)
         return first_cpu->slowdown.dirty.stats_at;
     }
     /* The command line is being read: there is no vCPU to ask yet. */
+#ifdef TARGET_I386
     return can_be_had() &&
            kvm_check_extension(kvm_state, KVM_CAP_BINARY_STATS_FD) > 0;
+#else
+    return false;
+#endif
 }
 #else
 static void look(CPUState *cpu)
@@ -159,6 +163,7 @@ static bool is_available(void)
 const DirtyMeter dirty_meter_faults = {
     .name = "faults",
     .is_available = is_available,
+    .may_miss = true,
     .look = look,
     .vcpu_comes = open_statistics,
     .vcpu_leaves = close_statistics,

@@ -2,10 +2,11 @@
  * Meter of what single vCPUs dirty: KVM's dirty rings
  *
  * An entry names a memory slot and a page in it.  The page is new if neither
- * the slot's bitmap has it, which holds what was taken out of rings since the
- * last sync of the dirty log, nor a look since then.  So a look marks the page
- * in that bitmap, ahead of the harvest: nobody reads the bitmap before the next
- * sync, and that begins with a harvest of all rings.
+ * the migration's dirty bits have it, nor the slot's bitmap, which holds what was
+ * taken out of rings since the last sync of the log, nor a look since then.  So
+ * a look marks the page in that bitmap, ahead of the harvest: whoever reads the
+ * bitmap, a sync of the log or the removal of the slot, harvests all rings and
+ * has them reset first.
  *
  * The BQL guards rings, slots and their bitmaps: all who harvest, sync or
  * change the memory map hold it.
@@ -18,6 +19,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "cpu.h"
+#include "exec/ram_addr.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirty-ring.h"
 #include "sysemu/kvm.h"
@@ -35,6 +37,9 @@ QEMU_BUILD_BUG_ON(offsetof(DirtyRingEntry, offset) !=
                   offsetof(struct kvm_dirty_gfn, offset));
 QEMU_BUILD_BUG_ON(DIRTY_RING_ENTRY_DIRTY != KVM_DIRTY_GFN_F_DIRTY);
 QEMU_BUILD_BUG_ON(DIRTY_RING_ENTRY_RESET != KVM_DIRTY_GFN_F_RESET);
+
+/* Linux 6.17 and newer stop at a signal, such as a vCPU's alarm is. */
+#define RESETS_IN_VAIN_MAX  1000
 
 /* Returns: NULL if there is none any more that holds the page. */
 static KVMSlot *find_slot(uint32_t as_and_slot, uint64_t offset)
@@ -62,11 +67,16 @@ static KVMSlot *count_if_new(CPUState *cpu, uint32_t as_and_slot,
 {
     KVMSlot *slot = find_slot(as_and_slot, offset);
 
+    ram_addr_t addr;
+
     if (!slot || test_bit(offset, slot->dirty_bmap)) {
         return NULL;
     }
-    dirty_meter_count_page(cpu, slot->ram_start_offset +
-                          offset * qemu_real_host_page_size());
+    addr = slot->ram_start_offset + offset * qemu_real_host_page_size();
+    /* A display's refresh syncs and protects all, too, and harvests nothing. */
+    if (!cpu_physical_memory_get_dirty_flag(addr, DIRTY_MEMORY_MIGRATION)) {
+        dirty_meter_count_page(cpu, addr);
+    }
     return slot;
 }
 
@@ -94,6 +104,22 @@ static void look(CPUState *cpu)
 void dirty_ring_harvested(CPUState *cpu, uint32_t slot, uint64_t offset)
 {
     count_if_new(cpu, slot, offset);
+}
+
+void dirty_ring_reset(uint64_t entries)
+{
+    unsigned in_vain = 0;
+
+    while (entries && in_vain < RESETS_IN_VAIN_MAX) {
+        int ret = kvm_vm_ioctl(kvm_state, KVM_RESET_DIRTY_RINGS);
+
+        assert(ret >= 0 || ret == -EINTR);
+        assert(ret <= (int64_t)entries);
+        in_vain = ret > 0 ? 0 : in_vain + 1;
+        entries -= MAX(ret, 0);
+    }
+    /* Pages that stay unprotected would be written to unseen. */
+    assert(!entries);
 }
 
 /* By the number that KVM has for a vCPU: the next entry of a ring it keeps. */
@@ -129,9 +155,7 @@ static void vcpu_leaves(CPUState *cpu)
         dirty_ring_walk((DirtyRingEntry *)cpu->kvm_dirty_gfns,
                         kvm_dirty_ring_size(), fetch, fetch, harvest_entry,
                         cpu);
-    if (cpu->kvm_fetch_index != fetch) {
-        kvm_vm_ioctl(kvm_state, KVM_RESET_DIRTY_RINGS);
-    }
+    dirty_ring_reset(cpu->kvm_fetch_index - fetch);
     if (!kept_at) {
         kept_at = g_hash_table_new(NULL, NULL);
     }

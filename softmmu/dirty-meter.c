@@ -197,6 +197,10 @@ static void clear_dirty_bits(void)
         /* What KVM has, in rings or in its log. */
         memory_global_dirty_log_sync();
     }
+    if (global_dirty_tracking & GLOBAL_DIRTY_MIGRATION) {
+        /* The sync let go of the BQL, and the log is a migration's now. */
+        return;
+    }
     RCU_READ_LOCK_GUARD();
     RAMBLOCK_FOREACH(block) {
         if (qemu_ram_is_migratable(block)) {
@@ -260,6 +264,7 @@ void dirty_meter_put(void)
 void dirty_meter_measure_begin(void)
 {
     qemu_mutex_lock_iothread();
+    dirty_meter_look_at_all();
     meter.users++;
     if (!meter.running) {
         /*

@@ -9,7 +9,7 @@
  *                   the vCPU sleeps (vcpu-slowdown.c)
  *
  * What is charged is a page that adds to a migration's work.  One that waits to
- * be sent already is free.
+ * be sent already is free, where the meter knows which page it was.
  *
  * TCG tells of each page at once.  KVM stops a vCPU only when its ring is
  * full, and 65536 pages are 51 s worth of a limit of 5 MB/s.  So a KVM vCPU

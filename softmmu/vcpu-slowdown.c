@@ -207,6 +207,11 @@ static void sleep_off_debts(CPUState *payer)
         }
         qemu_cond_timedwait_iothread(payer->halt_cond, wait_ns / SCALE_MS);
         slept(payer, clock_ns() - now_ns);
+        /*
+         * Before a look at whether to leave: whoever queued it may wait for it,
+         * and a vCPU that is being unplugged comes by no queue any more.
+         */
+        serve_queued_work(payer);
     }
 }
 

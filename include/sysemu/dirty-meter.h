@@ -21,14 +21,16 @@
 typedef struct DirtyMeter {
     /* Required.  As in the QAPI enum. */
     const char *name;
-    /* Required: whether it can be had here.  May take a ms the first time. */
+    /* Required: whether it can be had here. */
     bool (*is_available)(void);
+    /* There are hosts on which it sees less than what vCPUs write. */
+    bool may_miss;
     /*
      * Optional: count what @cpu has written since the last call.  A meter
      * without it counts by itself, in the vCPU's thread.
      */
     void (*look)(CPUState *cpu);
-    /* Optional: the vCPU's thread took over, or is about to end. */
+    /* Optional: as dirty_meter_vcpu_comes() and dirty_meter_vcpu_leaves(). */
     void (*vcpu_comes)(CPUState *cpu);
     void (*vcpu_leaves)(CPUState *cpu);
 } DirtyMeter;

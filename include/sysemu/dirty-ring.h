@@ -54,6 +54,14 @@ uint32_t dirty_ring_walk(const DirtyRingEntry *ring, uint32_t size,
 void dirty_ring_harvested(CPUState *cpu, uint32_t slot, uint64_t offset);
 
 /**
+ * dirty_ring_reset: have KVM protect the pages of harvested entries again
+ * @entries: how many were harvested since the last reset
+ *
+ * Until it has done so with all of them.  BQL held.
+ */
+void dirty_ring_reset(uint64_t entries);
+
+/**
  * dirty_ring_exists: whether a vCPU's ring can be harvested
  *
  * Not while the vCPU is being plugged or unplugged.  BQL held.

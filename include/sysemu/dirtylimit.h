@@ -3,7 +3,7 @@
  *
  * A vCPU that stays below its limit is not slowed at all.  Two limits can be
  * set for a vCPU, the user's and a migration's; the smaller one holds.  Works
- * where dirtying can be told by vCPU: with KVM's dirty ring, and with TCG.
+ * where there is a meter of what single vCPUs dirty (sysemu/dirty-meter.h).
  *
  * Copyright (c) 2026 The Converge developers
  *

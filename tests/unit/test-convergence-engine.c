@@ -132,7 +132,7 @@ static void test_change_of_policy_starts_afresh(void)
     g_assert_cmpuint(engine.decision.throttle_pct, ==, 20);
 }
 
-static void test_no_meters_fall_back_to_step(void)
+static void test_no_meters_fall_back_to_predictive(void)
 {
     ConvergenceParams params = fixture_params("dirty-limit");
     ConvergenceEngine engine;
@@ -141,8 +141,8 @@ static void test_no_meters_fall_back_to_step(void)
     convergence_engine_init(&engine, FIRST_NS);
     sample = fixture_sample(&engine, SECOND_NS, 100, 64);
     convergence_engine_update(&engine, &params, &sample);
-    g_assert_cmpstr(engine.policy->name, ==, "step");
-    g_assert_cmpuint(engine.decision.throttle_pct, ==, 20);
+    g_assert_cmpstr(engine.policy->name, ==, "predictive");
+    g_assert_false(engine.decision.vcpus_limited);
 }
 
 static void test_threshold_is_what_the_link_drains_in_the_limit(void)
@@ -335,7 +335,7 @@ int main(int argc, char **argv)
     g_test_add_func("/convergence/engine/policy-change",
                     test_change_of_policy_starts_afresh);
     g_test_add_func("/convergence/engine/no-meters",
-                    test_no_meters_fall_back_to_step);
+                    test_no_meters_fall_back_to_predictive);
     g_test_add_func("/convergence/engine/threshold",
                     test_threshold_is_what_the_link_drains_in_the_limit);
     g_test_add_func("/convergence/engine/sync-cost",
