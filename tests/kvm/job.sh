@@ -61,17 +61,18 @@ tap()
     points_of "$tap_name" "$results/$tap_name.tap" "$status"
 }
 
-# qtest NAME [OPTION...]: a qtest of ours or of QEMU with $QTEST_QEMU_BINARY,
-# for example: qtest convergence-test -p /convergence/step
+# qtest NAME PROGRAM [OPTION...]: a qtest of ours or of QEMU with
+# $QTEST_QEMU_BINARY; its points and its stream get that name. For example:
+# qtest steps convergence-test -p /x86_64/convergence/step
 qtest()
 {
     qtest_name=$1
     shift
-    tap "$qtest_name" "$qtest_name" --tap -k "$@"
+    tap "$qtest_name" "$@" --tap -k
 }
 
 # migrate NAME OPTION...: bench-migrate with our QEMU and CONVERGE_ACCEL. Its
-# lines of JSON are kept as NAME.json, and `figure` looks at the last of them;
+# lines of JSON are kept as NAME.json, at which all_of and those after it look;
 # what it prints is NAME.txt. Fails if no migration could be tried.
 migrate()
 {
@@ -106,25 +107,6 @@ migrate_checked()
     ok "$of: a downtime near its limit" all_within 0 downtime_ms 1200
     tell "$of: ms in all, of downtime, throttled to %:" \
         $(all_of total_ms) $(all_of downtime_ms) $(all_of max_throttle_pct)
-}
-
-# figure NAME: a number or a word of the last migration, for example total_ms.
-# figure NAME N: that of vCPU N, for example work_share_pct.
-figure()
-{
-    tail -n 1 "$migrated" | awk -v name="\"$1\":" -v vcpu="${2:-}" '{
-        rest = $0
-        if (vcpu != "") {
-            rest = substr(rest, index(rest, "\"guest_vcpus\":"))
-            for (i = 0; i <= vcpu; i++) {
-                rest = substr(rest, index(rest, "{") + 1)
-            }
-        }
-        rest = substr(rest, index(rest, name) + length(name))
-        sub(/[,}].*/, "", rest)
-        gsub(/"/, "", rest)
-        print rest
-    }'
 }
 
 # within LEAST VALUE MOST: numbers, with or without fractions.
