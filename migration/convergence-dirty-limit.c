@@ -41,15 +41,10 @@
 #define LEAST 0.02
 /* From that part of the drain rate on devices alone stop any progress. */
 #define NO_PROGRESS 0.95
-/* However little of it meters see: they will see more at the next look. */
+/* However little of it meters saw before. */
 #define METERED_MIN 0.25
 /* Looks in a row with nobody at the level before the limits are lifted. */
 #define CALM_MAX 2
-/*
- * What a vCPU may rewrite between two syncs without being taken for a writer.
- * dirtylimit lets a vCPU save up as much.
- */
-#define REWRITTEN_BYTES (256 * 4096)
 /* The part of the budget that the rewriting is meant to take at most ... */
 #define REWRITING_PART 0.5
 /* ... unless looks would be further apart than this. */
@@ -74,7 +69,7 @@ static void tell_writers(const ConvergenceSample *sample)
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         ConvergenceVcpu *vcpu = &sample->vcpus[i];
 
-        vcpu->only_rewrites = vcpu->touched_bytes <= REWRITTEN_BYTES &&
+        vcpu->only_rewrites = vcpu->touched_bytes <= CONVERGENCE_REWRITTEN_BYTES &&
                               (vcpu->only_rewrites ||
                                !convergence_limit_binds(vcpu));
     }
@@ -119,28 +114,18 @@ static void lift(ConvergenceEngine *engine, const ConvergenceParams *params,
 }
 
 /*
- * Writing to a page that waits is free.  If that page is sent before the next
- * sync, the sync finds it dirty again, and no vCPU was charged for it: a vCPU
- * that writes all of its pages between two looks gets away with most of what it
- * dirties.  So limits are the stricter, the less of it the meters saw; as fewer
- * pages wait, they see all of it.
+ * What vCPUs wrote for free before there were limits is not charged late.  So
+ * the first limits are the stricter, the more of that there was.
  */
 static double metered_part(const ConvergenceSample *sample)
 {
-    uint64_t metered = 0, by_vcpus = 0, by_devices;
+    double dirtied = 0, late = 0;
 
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        metered += sample->vcpus[i].dirtied_bytes;
-        by_vcpus += sample->vcpus[i].touched_bytes;
+        dirtied += sample->vcpus[i].dirtied_bytes;
+        late += sample->vcpus[i].late_bytes;
     }
-    by_devices = sample->touched_bytes > by_vcpus ?
-                 sample->touched_bytes - by_vcpus : 0;
-    if (sample->dirtied_bytes <= metered + by_devices) {
-        return 1;
-    }
-    return convergence_clamp((double)metered /
-                             (sample->dirtied_bytes - by_devices),
-                             METERED_MIN, 1);
+    return dirtied > 0 ? MAX(1 - late / dirtied, METERED_MIN) : 1;
 }
 
 /* Bytes per second that each vCPU may dirty; HUGE_VAL: no need to limit. */
@@ -158,8 +143,10 @@ static double find_level(const ConvergenceEngine *engine,
     if (params->vcpu_dirty_limit_bytes_per_s) {
         return params->vcpu_dirty_limit_bytes_per_s;
     }
-    budget = convergence_clamp(budget, drain * LEAST, drain) *
-             metered_part(sample);
+    budget = convergence_clamp(budget, drain * LEAST, drain);
+    if (!engine->decision.vcpus_limited) {
+        budget *= metered_part(sample);
+    }
     level = convergence_fair_level(sample->vcpus, sample->n_vcpus, budget);
     writers_own = budget * (1 - REWRITING_PART) / (writers ? writers : 1);
     return MAX(level, writers_own);
@@ -199,7 +186,7 @@ static void limit_to_level(const ConvergenceEngine *engine,
                            const ConvergenceSample *sample, double level,
                            int64_t next_look_ns)
 {
-    double others = 2 * REWRITTEN_BYTES /
+    double others = 2 * CONVERGENCE_REWRITTEN_BYTES /
                     sync_s(engine, sample, next_look_ns);
 
     level = MAX(level, 1);
@@ -240,7 +227,6 @@ static double plan(const ConvergenceEngine *engine,
                    const ConvergenceSample *sample, int64_t next_look_ns)
 {
     double sum = devices_plan(&engine->model, sample);
-    double part = metered_part(sample);
 
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         const ConvergenceVcpu *vcpu = &sample->vcpus[i];
@@ -248,7 +234,7 @@ static double plan(const ConvergenceEngine *engine,
                       convergence_rate(vcpu->touched_bytes, next_look_ns) :
                       vcpu->dirty_rate_bytes_per_s;
 
-        sum += MIN(rate, vcpu->limit_bytes_per_s / part);
+        sum += MIN(rate, vcpu->limit_bytes_per_s);
     }
     return sum;
 }

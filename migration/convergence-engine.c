@@ -323,6 +323,7 @@ convergence_engine_update(ConvergenceEngine *engine,
         decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
         return decision;
     }
+    convergence_charge_late(sample);
     convergence_model_update(&engine->model, sample);
     engine->planned_bytes_per_s = engine->model.dirty_bytes_per_s;
     engine->planned_is_new = false;

@@ -13,6 +13,9 @@
  * Shares in proportion to demand were rejected: they slow down those that
  * write little along with those that write much.
  *
+ * What counts is what a vCPU newly dirtied, and what it was not charged for in
+ * time is charged late.
+ *
  * Copyright (c) 2026 The Converge developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -35,13 +38,65 @@ bool convergence_limit_binds(const ConvergenceVcpu *vcpu)
     double limit = vcpu->limit_bytes_per_s;
 
     return limit > 0 &&
-           vcpu->new_rate_bytes_per_s >= limit * LIMIT_BINDS_PCT / 100;
+           (vcpu->owed_bytes > 0 ||
+            vcpu->new_rate_bytes_per_s >= limit * LIMIT_BINDS_PCT / 100);
 }
 
 static double demand(const ConvergenceVcpu *vcpu)
 {
     return convergence_limit_binds(vcpu) ? HUGE_VAL :
            vcpu->dirty_rate_bytes_per_s;
+}
+
+/* What it wrote for free, beyond what any vCPU rewrites after a sync. */
+static double free_bytes(const ConvergenceVcpu *vcpu)
+{
+    double bytes = (double)vcpu->touched_bytes - vcpu->dirtied_bytes;
+
+    return convergence_clamp(bytes - CONVERGENCE_REWRITTEN_BYTES, 0, bytes);
+}
+
+/*
+ * Writing to a page that waits is free.  If that page is sent before the next
+ * sync, the sync finds it dirty again, for the log tells that it was written
+ * and not when.  A vCPU that is once through all of its pages before any of
+ * them is sent would never be charged.
+ *
+ *      sync      written: free      sent       sync: dirty again
+ *    ---|---------------|------------|----------------|---------> time
+ *
+ * Each vCPU may have done that with as much as it wrote for free.  While it
+ * sleeps for that it writes nothing, and is as much in want as before.
+ */
+void convergence_charge_late(const ConvergenceSample *sample)
+{
+    /* What devices wrote is all that vCPUs did not. */
+    double accounted = sample->touched_bytes, all_free = 0, late;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        const ConvergenceVcpu *vcpu = &sample->vcpus[i];
+
+        accounted += (double)vcpu->dirtied_bytes - vcpu->touched_bytes;
+        all_free += free_bytes(vcpu);
+    }
+    late = convergence_clamp(sample->dirtied_bytes - accounted, 0, all_free);
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        ConvergenceVcpu *vcpu = &sample->vcpus[i];
+
+        double paid = (double)vcpu->limit_bytes_per_s * sample->interval_ns /
+                      NS_PER_S;
+
+        vcpu->late_bytes = all_free > 0 ?
+                           late * free_bytes(vcpu) / all_free : 0;
+        vcpu->dirtied_bytes += vcpu->late_bytes;
+        vcpu->owed_bytes = convergence_clamp(vcpu->owed_bytes - paid, 0,
+                                             HUGE_VAL);
+        if (vcpu->limit_bytes_per_s) {
+            vcpu->owed_bytes += vcpu->late_bytes;
+        } else {
+            vcpu->owed_bytes = 0;
+        }
+    }
 }
 
 /* What all vCPUs together would dirty under a level. */

@@ -172,6 +172,20 @@ bool convergence_limit_binds(const ConvergenceVcpu *vcpu);
 double convergence_fair_level(const ConvergenceVcpu *vcpus, unsigned n_vcpus,
                               double budget_bytes_per_s);
 
+/*
+ * What a vCPU may rewrite between two syncs without being taken for a writer.
+ * dirtylimit lets a vCPU save up as much.
+ */
+#define CONVERGENCE_REWRITTEN_BYTES (256 * 4096)
+
+/**
+ * convergence_charge_late: charge vCPUs for what no meter charged
+ * @sample: sets late_bytes of its vCPUs
+ *
+ * Where the bitmap found more newly dirtied than vCPUs and devices account for.
+ */
+void convergence_charge_late(const ConvergenceSample *sample);
+
 /* convergence-reason.c */
 
 /**

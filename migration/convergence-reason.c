@@ -150,7 +150,7 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
            sample->valid);
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         append(&text, " v=%d:%" PRIu64 ":%" PRIu64, sample->vcpus[i].id,
-               sample->vcpus[i].dirtied_bytes,
+               sample->vcpus[i].dirtied_bytes - sample->vcpus[i].late_bytes,
                sample->vcpus[i].touched_bytes);
     }
     return text.length;

@@ -256,11 +256,14 @@ static void limit_vcpus(void)
     unsigned n = 0;
 
     CPU_FOREACH(cpu) {
+        const ConvergenceVcpu *vcpu;
+
         if (n == sampler->n_vcpus) {
             break;
         }
-        dirtylimit_set_migration_limit(cpu,
-                                       sampler->vcpus[n++].limit_bytes_per_s);
+        vcpu = &sampler->vcpus[n++];
+        dirtylimit_charge_late(cpu, vcpu->late_bytes);
+        dirtylimit_set_migration_limit(cpu, vcpu->limit_bytes_per_s);
     }
 }
 

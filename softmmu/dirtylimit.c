@@ -9,7 +9,8 @@
  *                   the vCPU sleeps (vcpu-slowdown.c)
  *
  * What is charged is a page that adds to a migration's work.  One that waits to
- * be sent already is free, where the meter knows which page it was.
+ * be sent already is free, where the meter knows which page it was; if it turns
+ * out at the next sync that it was sent after that write, it is charged late.
  *
  * TCG tells of each page at once.  KVM stops a vCPU only when its ring is
  * full, and 65536 pages are 51 s worth of a limit of 5 MB/s.  So a KVM vCPU
@@ -93,11 +94,18 @@ uint64_t dirtylimit_of(CPUState *cpu)
 /* --- Charging --- */
 
 /* Returns: whether the vCPU is in debt. */
+static bool charge_bytes(CPUState *cpu, uint64_t limit_bytes_per_s,
+                         uint64_t bytes, int64_t now_ns)
+{
+    return dirty_bucket_charge(&cpu->slowdown.dirty.bucket, limit_bytes_per_s,
+                               bytes, now_ns);
+}
+
 static bool charge_pages(CPUState *cpu, uint64_t limit_bytes_per_s,
                          uint64_t pages, int64_t now_ns)
 {
-    return dirty_bucket_charge(&cpu->slowdown.dirty.bucket, limit_bytes_per_s,
-                               pages * TARGET_PAGE_SIZE, now_ns);
+    return charge_bytes(cpu, limit_bytes_per_s, pages * TARGET_PAGE_SIZE,
+                        now_ns);
 }
 
 void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr)
@@ -106,6 +114,16 @@ void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr)
 
     if (dirty_meter_count_page(cpu, addr) && unlikely(limit_bytes_per_s) &&
         charge_pages(cpu, limit_bytes_per_s, 1, clock_ns())) {
+        vcpu_slowdown_request(cpu);
+    }
+}
+
+void dirtylimit_charge_late(CPUState *cpu, uint64_t bytes)
+{
+    uint64_t limit_bytes_per_s = dirtylimit_of(cpu);
+
+    if (bytes && limit_bytes_per_s && cpu->created && !cpu->unplug &&
+        charge_bytes(cpu, limit_bytes_per_s, bytes, clock_ns())) {
         vcpu_slowdown_request(cpu);
     }
 }

@@ -90,7 +90,14 @@ typedef struct ConvergenceVcpu {
     /* Out, smoothed: different pages written, and of them newly dirtied. */
     uint64_t dirty_rate_bytes_per_s;
     uint64_t new_rate_bytes_per_s;
-    /* The engine's own: it writes no more than any vCPU that runs. */
+    /*
+     * Out: newly dirtied after all, although the meter took it for free; to be
+     * charged now.  A part of dirtied_bytes from then on.
+     */
+    uint64_t late_bytes;
+    /* The engine's own: what of that it still sleeps for, by its limit. */
+    double owed_bytes;
+    /* And: it writes no more than any vCPU that runs. */
     bool only_rewrites;
 } ConvergenceVcpu;
 
@@ -364,7 +371,7 @@ const char *convergence_phase_name(ConvergencePhase phase);
  * @buffer, @size: where to; always NUL-terminated
  *
  * All inputs of one decision and its outputs, but for the reason's words, as
- * key=value, vCPUs as v=id:dirtied and l=id:limit.  The simulator replays what
+ * key=value, vCPUs as v=id:dirtied:touched, as metered, and l=id:limit.  The simulator replays what
  * these write.
  *
  * Return the length that was needed, as snprintf does.

@@ -81,6 +81,15 @@ bool dirtylimit_by_ring(void);
 void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr);
 
 /**
+ * dirtylimit_charge_late: charge a vCPU for pages that its meter took for free
+ * @cpu: the vCPU, nothing happens if it has no limit
+ * @bytes: of them
+ *
+ * BQL held.
+ */
+void dirtylimit_charge_late(CPUState *cpu, uint64_t bytes);
+
+/**
  * dirtylimit_ring_full: KVM stopped a vCPU as its ring is full
  *
  * In the vCPU's thread with the BQL held, after the ring was harvested.

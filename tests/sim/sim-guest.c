@@ -81,6 +81,14 @@ void sim_guest_see_rewrites(SimGuest *guest)
     guest->ops->see_rewrites(guest);
 }
 
+void sim_guest_charge_late(SimGuest *guest, unsigned vcpu, double now_s,
+                           uint64_t bytes)
+{
+    if (guest->ops->charge_late && bytes) {
+        guest->ops->charge_late(guest, vcpu, now_s, bytes);
+    }
+}
+
 SimDrain sim_guest_drain(SimGuest *guest, double wire_bytes,
                          double scan_bytes)
 {

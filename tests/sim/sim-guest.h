@@ -108,6 +108,8 @@ struct SimGuestOps {
                 const SimSlowdown *slowdown);
     SimSync (*sync)(SimGuest *guest);
     void (*see_rewrites)(SimGuest *guest);
+    void (*charge_late)(SimGuest *guest, unsigned vcpu, double now_s,
+                        uint64_t bytes);    /* may be NULL */
     SimDrain (*drain)(SimGuest *guest, double wire_bytes, double scan_bytes);
     bool (*in_bulk_pass)(const SimGuest *guest);
     double (*remaining_bytes)(const SimGuest *guest);
@@ -132,6 +134,10 @@ SimSync sim_guest_sync(SimGuest *guest);
 
 /* Have the next sync see also what is written again while it waits. */
 void sim_guest_see_rewrites(SimGuest *guest);
+
+/* Have a vCPU pay for what its meter took for free, by the limit it has. */
+void sim_guest_charge_late(SimGuest *guest, unsigned vcpu, double now_s,
+                           uint64_t bytes);
 
 /*
  * Send up to @wire_bytes, or as many pages as can be looked at: @scan_bytes.

@@ -183,6 +183,10 @@ static void obey(SimMigration *m, const ConvergenceDecision *d)
     count_reversals(m, d);
     m->slowdown.throttle_pct = d->throttle_pct;
     for (unsigned v = 0; v < m->spec.guest->n_vcpus; v++) {
+        if (d->vcpus_limited && m->slowdown.limits_bytes_per_s) {
+            sim_guest_charge_late(&m->guest, v, elapsed_s(m),
+                                  m->vcpus[v].late_bytes);
+        }
         m->limits_bytes_per_s[v] = m->vcpus[v].limit_bytes_per_s;
     }
     m->slowdown.limits_bytes_per_s =

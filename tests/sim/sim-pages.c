@@ -221,6 +221,18 @@ static double charge(SimPages *p, SimVcpu *vcpu, double at_s)
                                 now_ns) / 1e9;
 }
 
+static void pages_charge_late(SimGuest *guest, unsigned v, double now_s,
+                              uint64_t bytes)
+{
+    SimVcpu *vcpu = &((SimPages *)guest->model)->vcpus[v];
+
+    /* It sleeps for that from its next turn on. */
+    if (vcpu->limit_bytes_per_s) {
+        dirty_bucket_charge(&vcpu->bucket, vcpu->limit_bytes_per_s, bytes,
+                            CLOCK_NS(now_s));
+    }
+}
+
 static void sleep_for(SimGuest *guest, unsigned v, double at_s, double s,
                       double end_s)
 {
@@ -462,6 +474,7 @@ const SimGuestOps sim_pages_ops = {
     .run = pages_run,
     .sync = pages_sync,
     .see_rewrites = pages_see_rewrites,
+    .charge_late = pages_charge_late,
     .drain = pages_drain,
     .in_bulk_pass = pages_in_bulk_pass,
     .remaining_bytes = pages_remaining_bytes,

@@ -419,6 +419,17 @@ const SimScenario sim_scenarios[] = {
         .predictive = { .max_floors = 1.2, .max_lost_stops = 1.8,
                         .max_reversals = 0, .reversals_asserted = true },
     }, {
+        .name = "faster-than-syncs",
+        .claim = "a writer that is through before anything is sent pays, too",
+        .guest = { .ram_bytes = 256 * MIB, .zero_bytes = 60e6, .n_vcpus = 4,
+                   .sets = {
+            { IN_ORDER(128 * MIB, 40 * GB_PER_S), .n_vcpus = 1 },
+            REWRITERS(4, 50) } },
+        .log = { .by_page = true }, .link = LINK_MB(64),
+        .downtime_limit_ms = 100, .limit_s = 120,
+        .predictive = { .stuck = true },
+        .dirty_limit = { LIMITED, .max_reader_lost_s = 0.3 },
+    }, {
         .name = "readers-2-slow",
         .claim = "what two vCPUs rewrite after each sync makes neither sleep",
         .guest = { READERS(2, 64 * MIB, 400 * MB_PER_S) },

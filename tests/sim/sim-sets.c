@@ -38,6 +38,7 @@ typedef struct SimSets {
     SimSet sets[N_SETS];
     double cursor;                  /* of the bulk pass, 0 to 1 */
     uint64_t random;
+    double late_bytes[SIM_MAX_VCPUS];   /* charged, and not slept off */
 } SimSets;
 
 static void *sets_create(SimGuest *guest)
@@ -102,11 +103,11 @@ static double clean_part(const SimSet *set)
 }
 
 /* How much of its demand each vCPU gets, by its limit of new dirtying. */
-static void find_kept(const SimGuest *guest, const double *demand,
+static void find_kept(SimGuest *guest, const double *demand,
                       double dt_s, const SimSlowdown *slowdown, double *kept)
 {
     const SimGuestSpec *spec = guest->spec;
-    const SimSets *sets = guest->model;
+    SimSets *sets = guest->model;
     double wants[SIM_MAX_VCPUS] = { 0 };
 
     for (unsigned i = 0; i < SIM_MAX_SETS; i++) {
@@ -121,8 +122,13 @@ static void find_kept(const SimGuest *guest, const double *demand,
         double limit = slowdown && slowdown->limits_bytes_per_s ?
                        slowdown->limits_bytes_per_s[v] : 0;
 
-        kept[v] = limit > 0 && wants[v] > limit * dt_s ?
-                  limit * dt_s / wants[v] : 1;
+        double late = limit > 0 ? MIN(sets->late_bytes[v], limit * dt_s) : 0;
+        double allowed = limit * dt_s - late;
+
+        sets->late_bytes[v] = limit > 0 ? sets->late_bytes[v] - late : 0;
+        kept[v] = late > 0 && !(wants[v] > allowed) ?
+                  allowed / (limit * dt_s) :
+                  limit > 0 && wants[v] > allowed ? allowed / wants[v] : 1;
     }
 }
 
@@ -173,6 +179,16 @@ static void sets_run(SimGuest *guest, double now_s, double dt_s,
     for (unsigned v = 0; v < spec->n_vcpus; v++) {
         guest->vcpu_lost_s[v] += (1 - share * kept[v]) * dt_s;
     }
+}
+
+/* It sleeps that off, at its limit. */
+static void sets_charge_late(SimGuest *guest, unsigned vcpu, double now_s,
+                             uint64_t bytes)
+{
+    SimSets *sets = guest->model;
+
+    (void)now_s;
+    sets->late_bytes[vcpu] += bytes;
 }
 
 static SimSync sets_sync(SimGuest *guest)
@@ -334,6 +350,7 @@ const SimGuestOps sim_sets_ops = {
     .run = sets_run,
     .sync = sets_sync,
     .see_rewrites = sets_see_rewrites,
+    .charge_late = sets_charge_late,
     .drain = sets_drain,
     .in_bulk_pass = sets_in_bulk_pass,
     .remaining_bytes = sets_remaining_bytes,

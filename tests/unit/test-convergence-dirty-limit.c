@@ -370,23 +370,25 @@ static void test_the_budget_is_halved_in_the_bulk_pass(void)
 }
 
 /*
- * A page that waits is free, and if it is sent before the next sync, nobody is
- * charged for finding it dirty: limits make up for that.
+ * A page that waits is free, and if it is sent before the next sync, the sync
+ * finds it dirty: whoever may have written it pays late.
  */
-static void test_what_meters_do_not_see_makes_limits_stricter(void)
+static void test_what_meters_took_for_free_is_charged_late(void)
 {
     static const struct {
-        double metered, touched, found, devices, limit;
+        double metered, touched, found, devices, late;
+        /* The first limit: the stricter, the less was charged in time. */
+        double first_limit;
     } rows[] = {
-        { 100, 100, 100, 0, 12.8 },
-        { 50, 100, 100, 0, 6.4 },
-        { 30, 100, 100, 0, 3.84 },
-        /* However little they see. */
-        { 10, 100, 100, 0, 3.2 }, { 0, 100, 100, 0, 3.2 },
-        /* What devices write is in no meter, and taken off already. */
-        { 100, 100, 105, 5, 7.8 }, { 50, 100, 105, 5, 3.9 },
+        { 100, 100, 100, 0, 0, 12.8 },
+        { 50, 100, 80, 0, 30, 8 },
+        { 0, 100, 90, 0, 90, 3.2 },
+        /* No more than it wrote, beyond what any vCPU rewrites. */
+        { 0, 101.048576, 101, 0, 100, 3.2 },
+        /* What devices write is no vCPU's. */
+        { 100, 100, 105, 5, 0, 7.8 }, { 50, 102, 107, 5, 50.951424, 3.86 },
         /* Meters may be ahead of the sync. */
-        { 100, 100, 40, 0, 12.8 },
+        { 100, 100, 40, 0, 0, 12.8 },
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -400,9 +402,61 @@ static void test_what_meters_do_not_see_makes_limits_stricter(void)
         sample.vcpus = guest.vcpus;
         sample.n_vcpus = 1;
         convergence_engine_update(&guest.engine, &guest.params, &sample);
-        g_assert_cmpfloat_with_epsilon(limit_mb(&guest, 0), rows[i].limit,
-                                       0.05);
+        g_assert_cmpfloat_with_epsilon(guest.vcpus[0].late_bytes / 1e6,
+                                       rows[i].late, 0.001);
+        g_assert_cmpfloat_with_epsilon(guest.vcpus[0].dirtied_bytes / 1e6,
+                                       rows[i].metered + rows[i].late, 0.001);
+        g_assert_cmpfloat_with_epsilon(limit_mb(&guest, 0),
+                                       rows[i].first_limit, 0.05);
     }
+}
+
+static void test_late_charges_are_shared_by_what_was_free(void)
+{
+    Guest guest = guest_begin(3);
+    ConvergenceSample sample = fixture_sample(&guest.engine, SECOND_NS, 90,
+                                              64);
+
+    sample.touched_bytes = MB(3 * CONVERGENCE_REWRITTEN_BYTES / 1e6 + 150);
+    guest.vcpus[0].touched_bytes = MB(100) + CONVERGENCE_REWRITTEN_BYTES;
+    guest.vcpus[1].touched_bytes = MB(50) + CONVERGENCE_REWRITTEN_BYTES;
+    /* It only rewrites what it did before, and pays nothing. */
+    guest.vcpus[2].touched_bytes = CONVERGENCE_REWRITTEN_BYTES;
+    sample.vcpus = guest.vcpus;
+    sample.n_vcpus = 3;
+    convergence_engine_update(&guest.engine, &guest.params, &sample);
+    g_assert_cmpfloat_with_epsilon(guest.vcpus[0].late_bytes / 1e6, 60, 0.01);
+    g_assert_cmpfloat_with_epsilon(guest.vcpus[1].late_bytes / 1e6, 30, 0.01);
+    g_assert_cmpuint(guest.vcpus[2].late_bytes, ==, 0);
+}
+
+/* Its limit is 12.8 MB/s, and it wrote 64 MB for free: five seconds of sleep. */
+static void test_who_sleeps_for_a_late_charge_is_not_calm(void)
+{
+    static const double flat_out[] = { 100 }, nothing[] = { 0 };
+    Guest guest = guest_begin(1);
+    const ConvergenceDecision *decision = run(&guest, flat_out, 0);
+    ConvergenceSample sample;
+
+    g_assert_true(decision->vcpus_limited);
+    sample = fixture_sample(&guest.engine, SECOND_NS, 64, 64);
+    sample.touched_bytes = MB(100);
+    guest.vcpus[0].dirtied_bytes = 0;
+    guest.vcpus[0].touched_bytes = MB(100);
+    sample.vcpus = guest.vcpus;
+    sample.n_vcpus = 1;
+    convergence_engine_update(&guest.engine, &guest.params, &sample);
+    g_assert_cmpuint(guest.vcpus[0].late_bytes, ==, MB(64));
+    for (int i = 0; i < 4; i++) {
+        decision = run(&guest, nothing, 0);
+        g_assert_true(decision->vcpus_limited);
+        g_assert_cmpfloat_with_epsilon(limit_mb(&guest, 0), 12.8, 0.05);
+    }
+    /* It has paid, and writes no more. */
+    for (int i = 0; i < 5 && decision->vcpus_limited; i++) {
+        decision = run(&guest, nothing, 0);
+    }
+    g_assert_false(decision->vcpus_limited);
 }
 
 int main(int argc, char **argv)
@@ -438,7 +492,11 @@ int main(int argc, char **argv)
                     test_rewriting_above_the_downtime_is_stuck_and_told);
     g_test_add_func("/convergence/dirty-limit/bulk",
                     test_the_budget_is_halved_in_the_bulk_pass);
-    g_test_add_func("/convergence/dirty-limit/unmetered",
-                    test_what_meters_do_not_see_makes_limits_stricter);
+    g_test_add_func("/convergence/dirty-limit/late",
+                    test_what_meters_took_for_free_is_charged_late);
+    g_test_add_func("/convergence/dirty-limit/late/shared",
+                    test_late_charges_are_shared_by_what_was_free);
+    g_test_add_func("/convergence/dirty-limit/late/paying",
+                    test_who_sleeps_for_a_late_charge_is_not_calm);
     return g_test_run();
 }
