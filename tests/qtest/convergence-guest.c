@@ -15,6 +15,8 @@
 /* The guest's own figures: a count of 8 bytes for each vCPU. */
 #define GUEST_COUNT     0x6000
 #define GUEST_SIGN      0x6ff8
+/* Of all vCPUs: interrupts, of which there should be none. */
+#define INTERRUPTS      0x8ff8
 /* Of all vCPUs that only read. */
 #define READ_COUNT      0x9000
 #define GUEST_MEMORY    (1024 * 1024)
@@ -281,16 +283,21 @@ static uint8_t *save_memory(QTestState *vm, uint64_t addr, uint64_t bytes)
     return (uint8_t *)data;
 }
 
-/* Returns: how many pages of one vCPU are not as its count says. */
-static unsigned pages_wrong(QTestState *vm, GuestLoad load, unsigned vcpu)
+/*
+ * How many pages of one vCPU are not as its count says.
+ *
+ * @first_word: of its first page
+ */
+static unsigned pages_wrong(QTestState *vm, GuestLoad load, unsigned vcpu,
+                            uint64_t count, uint32_t *first_word)
 {
     uint64_t bytes = (uint64_t)load.pages * VM_PAGE_BYTES;
     g_autofree uint8_t *data = save_memory(vm,
                                            at(GUEST_MEMORY + vcpu * bytes),
                                            bytes);
-    uint64_t count = vm_pages_written_by(vm, vcpu);
     unsigned wrong = 0;
 
+    *first_word = ldl_le_p(data);
     for (uint32_t i = 0; i < load.pages; i++) {
         uint32_t word = ldl_le_p(data + (size_t)i * VM_PAGE_BYTES);
         uint64_t want = count / load.pages + (i < count % load.pages);
@@ -310,12 +317,19 @@ void vm_assert_memory_whole(QTestState *vm, GuestLoad load)
     if (running) {
         qtest_qmp_assert_success(vm, "{'execute': 'stop'}");
     }
+    if (guest_code()->many_vcpus && qtest_readl(vm, at(INTERRUPTS))) {
+        g_test_message("%u interrupts came although they are off",
+                       qtest_readl(vm, at(INTERRUPTS)));
+    }
     for (unsigned vcpu = 0; vcpu < vcpus_of(load); vcpu++) {
-        unsigned wrong = pages_wrong(vm, load, vcpu);
+        uint64_t count = vm_pages_written_by(vm, vcpu);
+        uint32_t first_word;
+        unsigned wrong = pages_wrong(vm, load, vcpu, count, &first_word);
 
         if (wrong) {
-            g_error("%u of %u pages are not what vCPU %u wrote", wrong,
-                    load.pages, vcpu);
+            g_error("%u of %u pages are not what vCPU %u wrote: it counts "
+                    "%" PRIu64 " pages written, the first one %" PRIu32
+                    " times", wrong, load.pages, vcpu, count, first_word);
         }
     }
     if (running) {
