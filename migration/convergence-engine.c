@@ -89,7 +89,8 @@ static void select_policy(ConvergenceEngine *engine,
 
     if (!policy) {
         policy = convergence_policy_nth(0);
-    } else if (policy->needs_vcpu_meters && !sample->n_vcpus) {
+    } else if (policy->needs_vcpu_meters &&
+               !(sample->metered && sample->n_vcpus)) {
         /* The meter was dropped: what is left of it without one. */
         policy = &convergence_predictive;
     }
@@ -105,7 +106,9 @@ static void select_policy(ConvergenceEngine *engine,
     };
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         sample->vcpus[i].limit_bytes_per_s = 0;
+        sample->vcpus[i].throttle_pct = 0;
     }
+    convergence_estimate_end_probe(engine, sample);
     if (policy->init) {
         policy->init(engine);
     }
@@ -160,6 +163,18 @@ int64_t convergence_look_ns(const ConvergenceEngine *engine,
            params->sync_period_ms * NS_PER_MS;
 }
 
+int64_t convergence_probe_lead_ns(const ConvergenceEngine *engine,
+                                  const ConvergenceSample *sample)
+{
+    unsigned looks = convergence_estimate_looks(sample->n_vcpus);
+
+    /* One look more, to see how it is while nobody is held. */
+    return sample->bulk_pass && engine->policy == &convergence_predictive &&
+           engine->model.least_sync_busy_ns <= BULK_SYNC_MAX_NS &&
+           convergence_estimate_wants_probe(engine, sample, HUGE_VAL) ?
+           (looks - engine->estimate.probes + 1) * CONVERGENCE_PROBE_NS : 0;
+}
+
 /*
  * The longer an interval, the more of the writes in it hit the same pages.
  * The sample that the first cut rests on, the one that ends with the bulk
@@ -172,13 +187,19 @@ int64_t convergence_watch_ns(ConvergenceEngine *engine,
     const ConvergenceModel *model = &engine->model;
     int64_t period_ns = params->sync_period_ms * NS_PER_MS;
     double cost_ns = model->sync_cost_ns * SEEKING_COST_SHARE;
-    double lead_ns = cost_ns > LEAD_NS ? cost_ns : LEAD_NS;
+    int64_t probe_lead_ns = convergence_probe_lead_ns(engine, sample);
+    double lead_ns = (cost_ns > LEAD_NS ? cost_ns : LEAD_NS) + probe_lead_ns;
     double ends_ns = convergence_model_bulk_ends_s(model, sample) * NS_PER_S;
     double until_ns = ends_ns - lead_ns;
 
     if (!sample->bulk_pass && (unsure || !model->dirty_known)) {
         /* Whether the guest needs help shows in the next look. */
         return MIN(unsure ? TELLING_NS : MAX_LOOK_NS, period_ns);
+    }
+    if (probe_lead_ns && until_ns < MIN_LOOK_NS && !model->dirty_known) {
+        /* Rewrites are seen from now on: the next look can tell. */
+        engine->seeking = true;
+        return MIN(MAX_LOOK_NS, period_ns);
     }
     if (!sample->bulk_pass || until_ns < lead_ns * LEAD_SPLIT ||
         until_ns > period_ns + model->sync_cost_ns * SYNC_COST_SHARE) {
@@ -287,7 +308,8 @@ static bool see_rewrites(const ConvergenceEngine *engine,
 
     return !sample->bulk_pass || decision->throttle_pct ||
            decision->vcpus_limited ||
-           ends_ns < decision->next_sync_ns + LEAD_NS;
+           ends_ns < decision->next_sync_ns + LEAD_NS +
+                     convergence_probe_lead_ns(engine, sample);
 }
 
 int64_t convergence_engine_first_sync_ns(ConvergenceEngine *engine,
@@ -308,6 +330,7 @@ convergence_engine_update(ConvergenceEngine *engine,
                           const ConvergenceSample *sample)
 {
     ConvergenceDecision *decision = &engine->decision;
+    bool probed;
 
     if (!params->auto_converge) {
         *decision = (ConvergenceDecision) {
@@ -316,6 +339,10 @@ convergence_engine_update(ConvergenceEngine *engine,
             .reason = CONVERGENCE_REASON_OFF,
         };
         engine->policy = NULL;
+        convergence_estimate_end_probe(engine, sample);
+        for (unsigned i = 0; i < sample->n_vcpus; i++) {
+            sample->vcpus[i].throttle_pct = 0;
+        }
         return decision;
     }
     select_policy(engine, params, sample);
@@ -323,14 +350,23 @@ convergence_engine_update(ConvergenceEngine *engine,
         decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
         return decision;
     }
-    convergence_charge_late(sample);
-    convergence_model_update(&engine->model, sample);
+    probed = engine->estimate.probing;
+    if (sample->metered) {
+        convergence_charge_late(sample);
+        convergence_learn_shares(sample);
+    }
+    convergence_estimate_learn(engine, sample);
+    convergence_model_update(&engine->model, sample, probed);
     engine->planned_bytes_per_s = engine->model.dirty_bytes_per_s;
     engine->planned_is_new = false;
     engine->seeking = false;
     engine->policy->decide(engine, params, sample, decision);
     if (decision->throttle_pct > params->max_throttle_pct) {
         decision->throttle_pct = params->max_throttle_pct;
+    }
+    for (unsigned i = 0; !decision->vcpus_throttled && i < sample->n_vcpus;
+         i++) {
+        sample->vcpus[i].throttle_pct = decision->throttle_pct;
     }
     bound_sync_period(engine, sample->bulk_pass, decision);
     decision->see_rewrites = see_rewrites(engine, sample, decision);

@@ -42,6 +42,12 @@ bool convergence_limit_binds(const ConvergenceVcpu *vcpu)
             vcpu->new_rate_bytes_per_s >= limit * LIMIT_BINDS_PCT / 100);
 }
 
+/* What it would dirty at full speed, in any unit. */
+static double weight_of(const ConvergenceVcpu *vcpu)
+{
+    return vcpu->dirty_share;
+}
+
 static double demand(const ConvergenceVcpu *vcpu)
 {
     return convergence_limit_binds(vcpu) ? HUGE_VAL :
@@ -100,26 +106,28 @@ void convergence_charge_late(const ConvergenceSample *sample)
 }
 
 /* What all vCPUs together would dirty under a level. */
-static double used_under(const ConvergenceVcpu *vcpus, unsigned n_vcpus,
+static double used_under(double (*want)(const ConvergenceVcpu *vcpu),
+                         const ConvergenceVcpu *vcpus, unsigned n_vcpus,
                          double level, unsigned *above)
 {
     double used = 0;
 
     *above = 0;
     for (unsigned i = 0; i < n_vcpus; i++) {
-        if (demand(&vcpus[i]) > level) {
+        if (want(&vcpus[i]) > level) {
             (*above)++;
         } else {
-            used += demand(&vcpus[i]);
+            used += want(&vcpus[i]);
         }
     }
     return used;
 }
 
-double convergence_fair_level(const ConvergenceVcpu *vcpus, unsigned n_vcpus,
-                              double budget_bytes_per_s)
+static double find_level(double (*want)(const ConvergenceVcpu *vcpu),
+                         const ConvergenceVcpu *vcpus, unsigned n_vcpus,
+                         double budget)
 {
-    double level = n_vcpus ? budget_bytes_per_s / n_vcpus : budget_bytes_per_s;
+    double level = n_vcpus ? budget / n_vcpus : budget;
     unsigned above;
 
     /*
@@ -127,17 +135,81 @@ double convergence_fair_level(const ConvergenceVcpu *vcpus, unsigned n_vcpus,
      * only rises, and at least one more vCPU drops out of `above` each round.
      */
     for (unsigned round = 0; round <= n_vcpus; round++) {
-        double used = used_under(vcpus, n_vcpus, level, &above);
+        double used = used_under(want, vcpus, n_vcpus, level, &above);
         double next;
 
         if (!above) {
             return HUGE_VAL;
         }
-        next = (budget_bytes_per_s - used) / above;
+        next = (budget - used) / above;
         if (!(next > level)) {
             break;
         }
         level = next;
     }
     return level;
+}
+
+double convergence_fair_level(const ConvergenceVcpu *vcpus, unsigned n_vcpus,
+                              double budget_bytes_per_s)
+{
+    return find_level(demand, vcpus, n_vcpus, budget_bytes_per_s);
+}
+
+/*
+ * While it is slowed, the least that it would dirty at full speed is what it
+ * does dirty.  What any vCPU rewrites makes no writer of it.
+ */
+void convergence_learn_shares(const ConvergenceSample *sample)
+{
+    double sum = 0;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        ConvergenceVcpu *vcpu = &sample->vcpus[i];
+        uint64_t bytes = vcpu->touched_bytes -
+                         MIN(vcpu->touched_bytes, CONVERGENCE_REWRITTEN_BYTES);
+        double rate = convergence_rate(bytes, sample->interval_ns);
+
+        vcpu->full_bytes_per_s = vcpu->throttle_pct ?
+                                 MAX(vcpu->full_bytes_per_s, rate) : rate;
+        sum += vcpu->full_bytes_per_s;
+    }
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        sample->vcpus[i].dirty_share =
+            sum > 0 ? sample->vcpus[i].full_bytes_per_s / sum :
+                      1.0 / sample->n_vcpus;
+    }
+}
+
+double convergence_share_in_force(const ConvergenceSample *sample)
+{
+    double all = 0, left = 0;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        const ConvergenceVcpu *vcpu = &sample->vcpus[i];
+
+        all += weight_of(vcpu);
+        left += weight_of(vcpu) * (100 - vcpu->throttle_pct) / 100;
+    }
+    return all > 0 ? left / all : 1;
+}
+
+uint8_t convergence_share_out(const ConvergenceSample *sample,
+                              const ConvergenceParams *params, double share)
+{
+    double all = 0, level;
+    uint8_t most = 0;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        all += weight_of(&sample->vcpus[i]);
+    }
+    level = find_level(weight_of, sample->vcpus, sample->n_vcpus, share * all);
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        ConvergenceVcpu *vcpu = &sample->vcpus[i];
+        double runs = weight_of(vcpu) > level ? level / weight_of(vcpu) : 1;
+
+        vcpu->throttle_pct = convergence_share_to_pct(params, runs);
+        most = MAX(most, vcpu->throttle_pct);
+    }
+    return most;
 }

@@ -35,6 +35,16 @@ static inline double convergence_clamp(double value, double min, double max)
 }
 
 /**
+ * convergence_share_to_pct: the throttle that leaves so much of the run time
+ */
+static inline uint8_t convergence_share_to_pct(const ConvergenceParams *params,
+                                               double share)
+{
+    return (uint8_t)convergence_clamp((1 - share) * 100 + 0.5, 0,
+                                      params->max_throttle_pct);
+}
+
+/**
  * convergence_to_u64: a rate or an amount as an integer
  *
  * Saturates; what is below zero or not a number becomes 0.
@@ -48,9 +58,11 @@ static inline uint64_t convergence_to_u64(double value)
 
 /**
  * convergence_model_update: learn from a valid sample
+ * @probed: some vCPUs were held meanwhile: of what the guest dirties it tells
+ *          nothing
  */
 void convergence_model_update(ConvergenceModel *model,
-                              const ConvergenceSample *sample);
+                              const ConvergenceSample *sample, bool probed);
 
 /**
  * convergence_model_note_sync: a sync of the bitmap was busy for so long
@@ -143,6 +155,13 @@ int64_t convergence_watch_ns(ConvergenceEngine *engine,
                              const ConvergenceSample *sample, bool unsure);
 
 /**
+ * convergence_probe_lead_ns: how long before the end of the bulk pass probes
+ * begin, 0 if there will be none
+ */
+int64_t convergence_probe_lead_ns(const ConvergenceEngine *engine,
+                                  const ConvergenceSample *sample);
+
+/**
  * convergence_look_ns: when to look again while the guest is slowed down
  *
  * Soon while the policy is still seeking, and several times before the end.
@@ -185,6 +204,94 @@ double convergence_fair_level(const ConvergenceVcpu *vcpus, unsigned n_vcpus,
  * Where the bitmap found more newly dirtied than vCPUs and devices account for.
  */
 void convergence_charge_late(const ConvergenceSample *sample);
+
+/**
+ * convergence_learn_shares: what part of the dirtying is whose, by the meters
+ *
+ * Where the sample is metered.
+ */
+void convergence_learn_shares(const ConvergenceSample *sample);
+
+/**
+ * convergence_share_in_force: the part of its full speed at which the guest
+ * dirties memory, by what each vCPU is throttled and what it writes
+ */
+double convergence_share_in_force(const ConvergenceSample *sample);
+
+/**
+ * convergence_share_out: throttle single vCPUs, for all of them together to
+ * dirty so much less
+ * @share: of what they dirty at full speed
+ *
+ * Max-min fair: those that write most are slowed first, and down to a level that
+ * is one for all.  Sets throttle_pct of the vCPUs.
+ *
+ * Returns: the highest of them.
+ */
+uint8_t convergence_share_out(const ConvergenceSample *sample,
+                              const ConvergenceParams *params, double share);
+
+/* convergence-estimate.c */
+
+/* How long some vCPUs are held for, to see whether the others write. */
+#define CONVERGENCE_PROBE_NS (250 * NS_PER_MS)
+
+/**
+ * convergence_estimate_works: whether vCPUs are told apart by an estimate
+ *
+ * False where something counts their pages, where their run times are not
+ * known, and once the estimate was wrong twice in this migration.
+ */
+bool convergence_estimate_works(const ConvergenceEngine *engine,
+                                const ConvergenceSample *sample);
+
+/**
+ * convergence_estimate_learn: take a look into account
+ *
+ * Sets dirty_share of the vCPUs.
+ */
+void convergence_estimate_learn(ConvergenceEngine *engine,
+                                const ConvergenceSample *sample);
+
+/**
+ * convergence_estimate_looks: how many looks probes may take
+ */
+unsigned convergence_estimate_looks(unsigned n_vcpus);
+
+/**
+ * convergence_estimate_wants_probe: whether a probe may tell more
+ * @tail_s: how long the guest would be slowed for
+ *
+ * And costs less than it saves.
+ */
+bool convergence_estimate_wants_probe(const ConvergenceEngine *engine,
+                                      const ConvergenceSample *sample,
+                                      double tail_s);
+
+/**
+ * convergence_estimate_probe: choose who is held for the next look
+ *
+ * convergence_estimate_end_probe: nobody is, and a pair that was begun is void.
+ */
+void convergence_estimate_probe(ConvergenceEngine *engine,
+                                const ConvergenceSample *sample);
+void convergence_estimate_end_probe(ConvergenceEngine *engine,
+                                    const ConvergenceSample *sample);
+
+/**
+ * convergence_estimate_doubts: whether those taken for readers seem to write
+ * @bytes_per_s: that are dirtied while the others are slowed as far as can be
+ */
+bool convergence_estimate_doubts(const ConvergenceEngine *engine,
+                                 double bytes_per_s);
+
+/**
+ * convergence_estimate_strike: those taken for readers were seen to write
+ *
+ * All that was learned is forgotten.
+ */
+void convergence_estimate_strike(ConvergenceEngine *engine,
+                                 const ConvergenceSample *sample);
 
 /* convergence-reason.c */
 

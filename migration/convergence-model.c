@@ -172,7 +172,7 @@ static void learn_dirtying(ConvergenceModel *model,
                         vcpu->dirtied_bytes, sample, weight);
         by_vcpus += vcpu->touched_bytes;
     }
-    if (sample->n_vcpus) {
+    if (sample->metered) {
         uint64_t by_devices = sample->touched_bytes > by_vcpus ?
                               sample->touched_bytes - by_vcpus : 0;
 
@@ -233,15 +233,17 @@ void convergence_model_note_sync(ConvergenceModel *model, int64_t busy_ns)
 }
 
 void convergence_model_update(ConvergenceModel *model,
-                              const ConvergenceSample *sample)
+                              const ConvergenceSample *sample, bool probed)
 {
     double net = model->drain_bytes_per_s - model->new_bytes_per_s;
     double weight = 1 - exp(-(double)sample->interval_ns / NS_PER_S / TAU_S);
 
     learn_drain(model, sample, weight);
-    learn_dirtying(model, sample, weight);
-    learn_steady(model, sample);
-    learn_jitter(model, net);
+    if (!probed) {
+        learn_dirtying(model, sample, weight);
+        learn_steady(model, sample);
+        learn_jitter(model, net);
+    }
     model->sync_cost_ns = smooth(model, model->sync_cost_ns,
                                  sample->sync_cost_ns, weight);
     convergence_model_note_sync(model, sample->sync_busy_ns);

@@ -52,6 +52,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <math.h>
 #include "convergence-internal.h"
 
 /*
@@ -72,6 +73,10 @@
 #define RELEASE_MAX 4.0
 /* This near to the end there is next to nothing to give, and much to upset. */
 #define RELEASE_LEFT_S 1.5
+/* Looks of readers that write, before none is taken for one any more. */
+#define MISTAKEN_LOOKS 2
+/* Probes begin so long before they have to. */
+#define LEAD_S 0.5
 /* Above this part of the drain rate there is no progress to speak of ... */
 #define NO_PROGRESS 0.9
 /* ... and after that many looks at it this is told. */
@@ -102,17 +107,36 @@ static double min_share(const ConvergenceParams *params)
     return (100.0 - params->max_throttle_pct) / 100;
 }
 
-static double share_in_force(const ConvergenceSample *sample)
+static bool tells_vcpus_apart(const ConvergenceEngine *engine,
+                              const ConvergenceSample *sample)
 {
-    return convergence_clamp((100.0 - sample->throttle_pct) / 100, 0.01, 1);
+    return sample->n_vcpus > 1 &&
+           (sample->metered || convergence_estimate_works(engine, sample));
 }
 
-static uint8_t share_to_pct(const ConvergenceParams *params, double share)
+/* Of the guest's full speed, by what was dirtied in the last look. */
+static double share_in_force(const ConvergenceEngine *engine,
+                             const ConvergenceSample *sample)
 {
-    double pct = convergence_clamp((1 - share) * 100 + 0.5, 0,
-                                   params->max_throttle_pct);
+    double share = tells_vcpus_apart(engine, sample) ?
+                   convergence_share_in_force(sample) :
+                   (100.0 - sample->throttle_pct) / 100;
 
-    return (uint8_t)pct;
+    return convergence_clamp(share, 0.01, 1);
+}
+
+/* Sets the throttle of all vCPUs, and of each one. */
+static void throttle(const ConvergenceEngine *engine,
+                     const ConvergenceParams *params,
+                     const ConvergenceSample *sample, double share,
+                     ConvergenceDecision *decision)
+{
+    decision->vcpus_throttled = tells_vcpus_apart(engine, sample);
+    if (decision->vcpus_throttled) {
+        decision->throttle_pct = convergence_share_out(sample, params, share);
+        return;
+    }
+    decision->throttle_pct = convergence_share_to_pct(params, share);
 }
 
 /* The share to run with from now on. */
@@ -131,6 +155,7 @@ static double seek(ConvergencePredictiveState *state,
 }
 
 static void watch(ConvergenceEngine *engine, const ConvergenceParams *params,
+                  const ConvergenceSample *sample,
                   ConvergenceDecision *decision)
 {
     ConvergencePredictiveState *state = &engine->predictive;
@@ -145,12 +170,13 @@ static void watch(ConvergenceEngine *engine, const ConvergenceParams *params,
         .unsure = state->unsure,
         .times_given_up = state->times_given_up,
     };
-    decision->throttle_pct = 0;
+    throttle(engine, params, sample, 1, decision);
     decision->phase = CONVERGENCE_PHASE_WATCHING;
 }
 
 /* Nothing that is allowed makes what remains shrink: the guest is let be. */
 static void give_up(ConvergenceEngine *engine,
+                    const ConvergenceParams *params,
                     const ConvergenceSample *sample,
                     ConvergenceDecision *decision)
 {
@@ -163,7 +189,7 @@ static void give_up(ConvergenceEngine *engine,
     state->free_bytes_per_s = 0;
     state->drain_bytes_per_s = model->drain_bytes_per_s;
     state->least_bytes_per_s = model->last_dirty_bytes_per_s;
-    decision->throttle_pct = 0;
+    throttle(engine, params, sample, 1, decision);
     decision->phase = CONVERGENCE_PHASE_STUCK;
 }
 
@@ -213,6 +239,33 @@ static void count_looks(ConvergenceEngine *engine,
     }
 }
 
+/*
+ * Those that write are slowed as much as is allowed, and still more is dirtied
+ * than was aimed at: by those that were taken for readers.  Two looks in a row
+ * tell that from a burst.
+ */
+static void doubt_readers(ConvergenceEngine *engine,
+                          const ConvergenceParams *params,
+                          const ConvergenceSample *sample, double target)
+{
+    ConvergencePredictiveState *state = &engine->predictive;
+    bool all_alike = true;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        all_alike &= sample->vcpus[i].throttle_pct == sample->throttle_pct;
+    }
+    if (all_alike || !convergence_estimate_works(engine, sample) ||
+        sample->throttle_pct < params->max_throttle_pct ||
+        engine->model.last_dirty_bytes_per_s < target * TARGET_HIGH ||
+        !convergence_estimate_doubts(engine,
+                                     engine->model.last_dirty_bytes_per_s)) {
+        state->mistaken = 0;
+    } else if (++state->mistaken >= MISTAKEN_LOOKS) {
+        state->mistaken = 0;
+        convergence_estimate_strike(engine, sample);
+    }
+}
+
 /* The dirty rate to expect, for the forecast: under the throttle decided on. */
 static double expect(ConvergencePredictiveState *state,
                      const ConvergenceModel *model, double share_ratio,
@@ -243,16 +296,20 @@ static void slow_down(ConvergenceEngine *engine,
     bool may_release = model->dirty_known &&
                        sample->remaining_bytes > model->drain_bytes_per_s *
                                                  RELEASE_LEFT_S;
-    double share = seek(&engine->predictive, params, share_in_force(sample),
-                        rate, target, may_release);
+    double before;
+    double share;
     bool changes;
 
-    decision->throttle_pct = share_to_pct(params, share);
+    doubt_readers(engine, params, sample, target);
+    before = share_in_force(engine, sample);
+    share = seek(&engine->predictive, params, before, rate, target,
+                 may_release);
+
+    throttle(engine, params, sample, share, decision);
     changes = decision->throttle_pct != sample->throttle_pct;
     engine->seeking = changes;
     engine->planned_bytes_per_s = expect(&engine->predictive, model,
-                                         share / share_in_force(sample),
-                                         changes);
+                                         share / before, changes);
     if (engine->predictive.outpaced >= OUTPACED_LOOKS) {
         decision->phase = CONVERGENCE_PHASE_STUCK;
     } else {
@@ -260,6 +317,48 @@ static void slow_down(ConvergenceEngine *engine,
                           CONVERGENCE_PHASE_CONVERGING :
                           CONVERGENCE_PHASE_THROTTLING;
     }
+}
+
+/*
+ * Near the end of the bulk pass, if the guest is going to need help.  Returns:
+ * whether some vCPUs are held now.
+ */
+static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
+                  const ConvergenceSample *sample,
+                  ConvergenceDecision *decision)
+{
+    const ConvergenceModel *model = &engine->model;
+    bool half = engine->estimate.probing && !engine->estimate.second_half;
+    double look_s = (double)CONVERGENCE_PROBE_NS / NS_PER_S;
+    double ends_s = convergence_model_bulk_ends_s(model, sample);
+    double lead_s = (double)convergence_probe_lead_ns(engine, sample) /
+                    NS_PER_S;
+    double tail_s = convergence_model_dirty_at_bulk_end(model, sample,
+                                                        HUGE_VAL) /
+                    model->drain_bytes_per_s;
+    unsigned unsure = UINT_MAX;
+
+    if (!lead_s || sample->unseen_bytes || !model->dirty_known ||
+        ends_s < (half ? 1 : 2) * look_s || ends_s > lead_s + LEAD_S ||
+        !convergence_model_needs_help(model, params,
+                                      convergence_threshold(engine, params),
+                                      convergence_limit_ms(engine, params),
+                                      &unsure) ||
+        !convergence_estimate_wants_probe(engine, sample, tail_s)) {
+        convergence_estimate_end_probe(engine, sample);
+        return false;
+    }
+    convergence_estimate_probe(engine, sample);
+    decision->throttle_pct = params->max_throttle_pct;
+    decision->vcpus_throttled = true;
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        ConvergenceVcpu *vcpu = &sample->vcpus[i];
+
+        vcpu->throttle_pct = vcpu->estimate.held ? params->max_throttle_pct : 0;
+    }
+    decision->next_sync_ns = CONVERGENCE_PROBE_NS;
+    engine->seeking = true;
+    return true;
 }
 
 static void predictive_decide(ConvergenceEngine *engine,
@@ -273,7 +372,7 @@ static void predictive_decide(ConvergenceEngine *engine,
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
     if (state->given_up) {
         if (may_try_again(engine, sample)) {
-            watch(engine, params, decision);
+            watch(engine, params, sample, decision);
         }
         return;
     }
@@ -286,23 +385,30 @@ static void predictive_decide(ConvergenceEngine *engine,
                                                                 params),
                                           convergence_limit_ms(engine, params),
                                           &state->unsure)) {
-            watch(engine, params, decision);
-            decision->next_sync_ns = convergence_watch_ns(engine, params,
-                                                          sample,
-                                                          state->unsure);
+            watch(engine, params, sample, decision);
+            if (!probe(engine, params, sample, decision)) {
+                decision->next_sync_ns = convergence_watch_ns(engine, params,
+                                                              sample,
+                                                              state->unsure);
+            }
             return;
         }
         state->engaged = true;
+        if (engine->estimate.probing) {
+            /* What was dirtied before it is what there is to go by. */
+            convergence_estimate_end_probe(engine, sample);
+            throttle(engine, params, sample, 1, decision);
+        }
     }
     count_looks(engine, params, sample);
     if (state->in_vain >= IN_VAIN_LOOKS) {
-        give_up(engine, sample, decision);
+        give_up(engine, params, sample, decision);
         return;
     }
     slow_down(engine, params, sample, decision);
     decision->next_sync_ns = convergence_look_ns(engine, params, sample);
     if (!decision->throttle_pct) {
-        watch(engine, params, decision);
+        watch(engine, params, sample, decision);
     }
 }
 

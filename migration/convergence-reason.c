@@ -15,6 +15,9 @@
 #include <stdio.h>
 #include "convergence-internal.h"
 
+/* Of many vCPUs, so many are named. */
+#define NAMED_MAX 8
+
 /* Appends to a buffer of any size, NULL included, and counts what it needs. */
 typedef struct Text {
     char *buffer;
@@ -41,16 +44,96 @@ static double mb(double bytes)
     return bytes / BYTES_PER_MB;
 }
 
+/* "vCPU 3", "vCPUs 3 and 7", "vCPUs 3, 7 and 5 more": those of @which. */
+static void name_vcpus(Text *text, const ConvergenceSample *sample,
+                       bool (*which)(const ConvergenceVcpu *vcpu))
+{
+    unsigned n = 0, named = 0;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        n += which(&sample->vcpus[i]);
+    }
+    append(text, n == 1 ? "vCPU" : "vCPUs");
+    for (unsigned i = 0; i < sample->n_vcpus && named < NAMED_MAX; i++) {
+        if (which(&sample->vcpus[i])) {
+            append(text, named ? named + 1 == n ? " and %d" : ", %d" : " %d",
+                   sample->vcpus[i].id);
+            named++;
+        }
+    }
+    if (n > named) {
+        append(text, " and %u more", n - named);
+    }
+}
+
+static bool is_slowed(const ConvergenceVcpu *vcpu)
+{
+    return vcpu->throttle_pct;
+}
+
+/* What those that are slowed have in common. */
+typedef struct Slowed {
+    unsigned n;
+    uint8_t least_pct, most_pct;
+    double dirty_share;
+} Slowed;
+
+static Slowed find_slowed(const ConvergenceSample *sample)
+{
+    Slowed slowed = { .least_pct = 100 };
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        const ConvergenceVcpu *vcpu = &sample->vcpus[i];
+
+        if (is_slowed(vcpu)) {
+            slowed.n++;
+            slowed.least_pct = MIN(slowed.least_pct, vcpu->throttle_pct);
+            slowed.most_pct = MAX(slowed.most_pct, vcpu->throttle_pct);
+            slowed.dirty_share += vcpu->dirty_share;
+        }
+    }
+    return slowed;
+}
+
+static void explain_throttle(Text *text, const ConvergenceSample *sample,
+                             const ConvergenceDecision *decision)
+{
+    Slowed slowed = find_slowed(sample);
+
+    if (!decision->vcpus_throttled || slowed.n == sample->n_vcpus) {
+        append(text, "all vCPUs sleep %u %% of their time",
+               decision->throttle_pct);
+        return;
+    }
+    name_vcpus(text, sample, is_slowed);
+    append(text, " write%s %.0f %% of it, by %s: %s sleep%s ",
+           slowed.n == 1 ? "s" : "", slowed.dirty_share * 100, sample->meter,
+           slowed.n == 1 ? "it" : "they", slowed.n == 1 ? "s" : "");
+    if (slowed.least_pct < slowed.most_pct) {
+        append(text, "%u to ", slowed.least_pct);
+    }
+    append(text, "%u %% of %s time, the others run", slowed.most_pct,
+           slowed.n == 1 ? "its" : "their");
+}
+
+static void explain_probe(Text *text, const ConvergenceSample *sample)
+{
+    append(text, "first pass over RAM, ");
+    name_vcpus(text, sample, is_slowed);
+    append(text, " held for %d ms to see whether the others write",
+           (int)(CONVERGENCE_PROBE_NS / NS_PER_MS));
+}
+
 static void explain_slowdown(Text *text, const ConvergenceEngine *engine,
                              const ConvergenceSample *sample,
                              const ConvergenceDecision *decision)
 {
     if (decision->vcpus_limited) {
-        append(text, "each vCPU may dirty %.1f MB/s",
-               mb(engine->limit.level_bytes_per_s));
+        append(text, "each vCPU may dirty %.1f MB/s, by %s",
+               mb(engine->limit.level_bytes_per_s),
+               sample->meter ? sample->meter : "no meter");
     } else if (decision->throttle_pct) {
-        append(text, "all vCPUs sleep %u %% of their time",
-               decision->throttle_pct);
+        explain_throttle(text, sample, decision);
     } else {
         append(text, "the guest runs at full speed");
     }
@@ -101,8 +184,12 @@ void convergence_explain(const ConvergenceEngine *engine,
            mb(sample->remaining_bytes));
     switch (decision->phase) {
     case CONVERGENCE_PHASE_WATCHING:
-        append(&text, sample->bulk_pass ? "first pass over RAM" :
-               "no need to slow it down");
+        if (engine->estimate.probing) {
+            explain_probe(&text, sample);
+        } else {
+            append(&text, sample->bulk_pass ? "first pass over RAM" :
+                   "no need to slow it down");
+        }
         break;
     case CONVERGENCE_PHASE_STUCK:
         explain_stuck(&text, engine, params, decision);
@@ -145,13 +232,16 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
            sample->bulk_remaining_bytes, sample->bulk_empty_bytes,
            sample->bandwidth_bytes_per_s);
     append(&text, " sync_cost_ns=%" PRId64 " sync_busy_ns=%" PRId64
-           " throttle=%u bulk=%d valid=%d", sample->sync_cost_ns,
-           sample->sync_busy_ns, sample->throttle_pct, sample->bulk_pass,
-           sample->valid);
+           " throttle=%u bulk=%d valid=%d meter=%s metered=%d run_times=%d",
+           sample->sync_cost_ns, sample->sync_busy_ns, sample->throttle_pct,
+           sample->bulk_pass, sample->valid,
+           sample->meter ? sample->meter : "none", sample->metered,
+           sample->run_times_known);
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        append(&text, " v=%d:%" PRIu64 ":%" PRIu64, sample->vcpus[i].id,
+        append(&text, " v=%d:%" PRIu64 ":%" PRIu64 ":%" PRId64,
+               sample->vcpus[i].id,
                sample->vcpus[i].dirtied_bytes - sample->vcpus[i].late_bytes,
-               sample->vcpus[i].touched_bytes);
+               sample->vcpus[i].touched_bytes, sample->vcpus[i].ran_ns);
     }
     return text.length;
 }
@@ -174,6 +264,11 @@ size_t convergence_format_decision(const ConvergenceDecision *decision,
          i++) {
         append(&text, " l=%d:%" PRIu64, sample->vcpus[i].id,
                sample->vcpus[i].limit_bytes_per_s);
+    }
+    for (unsigned i = 0; decision->vcpus_throttled && i < sample->n_vcpus;
+         i++) {
+        append(&text, " t=%d:%u", sample->vcpus[i].id,
+               sample->vcpus[i].throttle_pct);
     }
     return text.length;
 }

@@ -79,12 +79,35 @@ typedef struct ConvergenceParams {
     uint64_t vcpu_dirty_limit_bytes_per_s;  /* 0: from the bandwidth */
 } ConvergenceParams;
 
-/* One vCPU: measured by the caller, limited by the engine. */
+/* Looks that an estimate of who writes rests on, at most. */
+#define CONVERGENCE_ESTIMATE_LOOKS 32
+
+/* What the estimate keeps of a vCPU. */
+typedef struct ConvergenceVcpuEstimate {
+    /* The part of each look for which it ran, 0 to 1. */
+    float ran_part[CONVERGENCE_ESTIMATE_LOOKS];
+    float busy;                     /* the part that it runs unslowed */
+    bool known;                     /* it was seen to run */
+    bool is_out;                    /* of the fit: it writes nothing */
+    bool reads;                     /* told: it writes next to nothing */
+    bool held;                      /* by the probe under way */
+    /* At full speed; and with one standard deviation more. */
+    double rate_bytes_per_s;
+    double most_bytes_per_s;
+} ConvergenceVcpuEstimate;
+
+/* One vCPU: measured by the caller, slowed by the engine. */
 typedef struct ConvergenceVcpu {
     int id;
-    /* In: of the interval, as in the sample. */
+    /* In, where the sample is metered: of the interval, as in the sample. */
     uint64_t dirtied_bytes;
     uint64_t touched_bytes;
+    /* In, where run times are known: CPU time of its thread in the interval. */
+    int64_t ran_ns;
+    /* In and out: the throttle in force. */
+    uint8_t throttle_pct;
+    /* Out: its part of what all vCPUs would dirty at full speed, 0 to 1. */
+    double dirty_share;
     /* In and out: the limit of newly dirtied bytes in force, 0 = none. */
     uint64_t limit_bytes_per_s;
     /* Out, smoothed: different pages written, and of them newly dirtied. */
@@ -97,6 +120,9 @@ typedef struct ConvergenceVcpu {
     uint64_t late_bytes;
     /* The engine's own: what of that it still sleeps for, by its limit. */
     double owed_bytes;
+    /* What it dirties at full speed, as its meter saw it last. */
+    double full_bytes_per_s;
+    ConvergenceVcpuEstimate estimate;
     /* And: it writes no more than any vCPU that runs. */
     bool only_rewrites;
 } ConvergenceVcpu;
@@ -136,9 +162,14 @@ typedef struct ConvergenceSample {
     /* The part of it in which the sync kept others waiting for its locks. */
     int64_t sync_busy_ns;
     uint8_t throttle_pct;           /* in force during the interval */
-    /* vCPUs with their own meters; none where nothing can meter them. */
+    /* All vCPUs, or none where they cannot be told apart. */
     ConvergenceVcpu *vcpus;
     unsigned n_vcpus;
+    /* What tells them apart, for people; NULL: nothing does. */
+    const char *meter;
+    /* It counts the pages of each; else what they dirtied is zero. */
+    bool metered;
+    bool run_times_known;
     bool bulk_pass;
     /* False: do not learn from this one (paused guest, block bulk phase). */
     bool valid;
@@ -155,7 +186,8 @@ typedef struct ConvergenceProgress {
 
 typedef struct ConvergenceDecision {
     ConvergencePhase phase;
-    uint8_t throttle_pct;           /* 0: none */
+    uint8_t throttle_pct;           /* 0: none; the highest of all vCPUs */
+    bool vcpus_throttled;           /* that is not the same for all of them */
     bool vcpus_limited;             /* the limits in the vCPU array hold */
     /*
      * Have the dirty log show, until the next sync, what is written again
@@ -211,6 +243,30 @@ typedef struct ConvergenceModel {
     double jitter;
 } ConvergenceModel;
 
+typedef struct ConvergenceLook {
+    int64_t at_ns;
+    double interval_s;
+    double bytes_per_s;             /* that were dirtied */
+    bool valid;
+} ConvergenceLook;
+
+/* Who writes, where nothing counts their pages: convergence-estimate.c. */
+typedef struct ConvergenceEstimate {
+    ConvergenceLook looks[CONVERGENCE_ESTIMATE_LOOKS];
+    unsigned last;
+    bool any_look;
+    bool probing;                   /* some vCPUs are held for this look */
+    bool second_half;
+    double usual_bytes_per_s;       /* before the first probe */
+    /* While those that write were held: what the others may well dirty. */
+    double calm_bytes_per_s;
+    unsigned probes;                /* looks so far in which some were held */
+    unsigned pairs;
+    unsigned void_pairs;
+    unsigned fruitless;             /* pairs in a row that told nothing new */
+    unsigned strikes;               /* times that it was found to be wrong */
+} ConvergenceEstimate;
+
 /* State of the policies; one is in use at a time. */
 typedef struct ConvergenceStepState {
     uint64_t period_dirtied_bytes;
@@ -226,6 +282,7 @@ typedef struct ConvergencePredictiveState {
     unsigned outpaced;              /* looks at the most throttle, too fast */
     unsigned in_vain;               /* and looks without a new lowest */
     unsigned calm;                  /* looks in a row well below the target */
+    unsigned mistaken;              /* looks that those told to read spoil */
     /* After it gave up. */
     int64_t given_up_ns;
     double free_bytes_per_s;        /* dirty rate since */
@@ -259,13 +316,14 @@ struct ConvergencePolicyOps {
     void (*decide)(ConvergenceEngine *engine, const ConvergenceParams *params,
                    const ConvergenceSample *sample,
                    ConvergenceDecision *decision);
-    /* True: needs n_vcpus meters in the sample. */
+    /* True: needs the sample to be metered. */
     bool needs_vcpu_meters;
 };
 
 /* Caller-owned; set up with convergence_engine_init(). */
 struct ConvergenceEngine {
     ConvergenceModel model;
+    ConvergenceEstimate estimate;
     const ConvergencePolicyOps *policy;
     union {
         ConvergenceStepState step;
@@ -306,7 +364,7 @@ int64_t convergence_engine_first_sync_ns(ConvergenceEngine *engine,
  * convergence_engine_update: learn from a sample and decide
  * @engine: the engine
  * @params: the user's settings as they are now
- * @sample: what happened since the last call; limits of its vCPUs are updated
+ * @sample: what happened since the last call; what slows its vCPUs is updated
  *
  * Returns the decision in force: the last one if the sample is not valid.
  * It stays the engine's.
@@ -371,7 +429,8 @@ const char *convergence_phase_name(ConvergencePhase phase);
  * @buffer, @size: where to; always NUL-terminated
  *
  * All inputs of one decision and its outputs, but for the reason's words, as
- * key=value, vCPUs as v=id:dirtied:touched, as metered, and l=id:limit.  The simulator replays what
+ * key=value; vCPUs as v=id:dirtied:touched:ran_ns, their limits as l=id:limit
+ * and their throttles as t=id:percentage.  The simulator replays what
  * these write.
  *
  * Return the length that was needed, as snprintf does.

@@ -74,6 +74,7 @@ typedef enum MigrateOutcome {
 typedef struct MigrateResult {
     MigrateOutcome outcome;
     char *why;                  /* NULL unless MIGRATE_FAILED */
+    gboolean guest_ended;       /* it was reset, or shut itself down */
     gint64 total_ms;            /* when capped: the cap */
     gint64 downtime_ms;         /* -1: none measured */
     gint64 expected_downtime_ms; /* as foretold last before the switch-over */

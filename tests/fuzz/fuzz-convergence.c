@@ -94,11 +94,14 @@ static ConvergenceSample take_sample(Input *input, ConvergenceVcpu *vcpus,
         .valid = take(input, 1) != 0xff,
         .vcpus = vcpus,
         .n_vcpus = take(input, 1) % (MAX_VCPUS + 1),
+        .metered = take(input, 1) & 1,
+        .run_times_known = take(input, 1) & 1,
     };
 
     for (unsigned i = 0; i < sample.n_vcpus; i++) {
         vcpus[i].dirtied_bytes = take_size(input, 46);
         vcpus[i].touched_bytes = take_size(input, 46);
+        vcpus[i].ran_ns = take_size(input, 40);
     }
     *now_ns += sample.interval_ns;
     sample.now_ns = *now_ns;
@@ -123,6 +126,10 @@ static void check_decision(const ConvergenceEngine *engine,
     PROMISE(isfinite(engine->model.dirty_bytes_per_s));
     PROMISE(isfinite(engine->model.device_bytes_per_s));
     PROMISE(isfinite(engine->planned_bytes_per_s));
+    for (unsigned i = 0; decided && i < sample->n_vcpus; i++) {
+        PROMISE(sample->vcpus[i].throttle_pct <= d->throttle_pct);
+        PROMISE(isfinite(sample->vcpus[i].dirty_share));
+    }
     for (unsigned i = 0; decided && d->vcpus_limited && i < sample->n_vcpus;
          i++) {
         PROMISE(sample->vcpus[i].limit_bytes_per_s > 0);

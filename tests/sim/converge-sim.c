@@ -15,7 +15,7 @@
 
 static int usage(void)
 {
-    fputs("Usage: converge-sim [--log LOG] VERB ...\n"
+    fputs("Usage: converge-sim [--log LOG] [--meter METER] VERB ...\n"
           "       converge-sim list\n"
           "       converge-sim run SCENARIO|all [POLICY] [--csv DIR]\n"
           "       converge-sim compare [SCENARIO...]\n"
@@ -29,7 +29,9 @@ static int usage(void)
           "`stock` is the trigger of QEMU 7.2 as it is upstream.\n"
           "Logs: sets (default), exact (page by page, as TCG and KVM's dirty "
           "ring tell),\nmanual and manual-256k (KVM's bitmap, cleared by "
-          "chunks of 1 GiB or 256 KiB).\n", stderr);
+          "chunks of 1 GiB or 256 KiB).\nMeters, which tell vCPUs apart: "
+          "usual (default: pages, or none with KVM's bitmap),\nnone, pages, "
+          "estimate.\n", stderr);
     return 2;
 }
 
@@ -48,12 +50,18 @@ static const char *policy_or_default(const char *name)
 /* Of the option --log; NULL: each scenario's own. */
 static const SimNamedLog *chosen_log;
 
+/* Of the option --meter. */
+static SimMeter chosen_meter;
+
 static SimScenario as_chosen(const SimScenario *scenario)
 {
     SimScenario chosen = *scenario;
 
     if (chosen_log) {
         chosen.log = chosen_log->log;
+    }
+    if (chosen_meter) {
+        chosen.meter = chosen_meter;
     }
     return chosen;
 }
@@ -168,14 +176,30 @@ static const SimNamedLog *log_or_die(const char *name)
     return log;
 }
 
+static SimMeter meter_or_die(const char *name)
+{
+    SimMeter meter = sim_meter_find(name);
+
+    if (meter == SIM_METER_MAX) {
+        fprintf(stderr, "converge-sim: no meter '%s'; there are usual, none, "
+                "pages and estimate\n", name);
+        exit(2);
+    }
+    return meter;
+}
+
 int main(int argc, char **argv)
 {
     const char *verb;
 
-    if (argc > 2 && !strcmp(argv[1], "--log")) {
-        chosen_log = log_or_die(argv[2]);
-        argc -= 2;
-        argv += 2;
+    for (; argc > 2 && g_str_has_prefix(argv[1], "--"); argc -= 2, argv += 2) {
+        if (!strcmp(argv[1], "--log")) {
+            chosen_log = log_or_die(argv[2]);
+        } else if (!strcmp(argv[1], "--meter")) {
+            chosen_meter = meter_or_die(argv[2]);
+        } else {
+            return usage();
+        }
     }
     verb = argc > 1 ? argv[1] : "";
     if (!strcmp(verb, "list") && argc == 2) {

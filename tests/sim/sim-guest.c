@@ -50,15 +50,52 @@ static bool is_active(const SimSetSpec *set, double now_s)
            fmod(now_s, set->on_s + set->off_s) < set->on_s;
 }
 
-double sim_set_rate(const SimSetSpec *set, double now_s, double share)
+unsigned sim_set_vcpu(const SimGuestSpec *spec, const SimSetSpec *set,
+                      unsigned writer, double now_s)
 {
-    double rate = is_active(set, now_s) ? set->rate_bytes_per_s : 0;
+    unsigned moved = set->wander_s > 0 ? now_s / set->wander_s : 0;
 
-    if (set->n_vcpus) {
-        rate = set->capacity_bytes_per_s > 0 ?
-               MIN(rate, set->capacity_bytes_per_s * share) : rate * share;
+    return (set->first_vcpu + writer + moved) % spec->n_vcpus;
+}
+
+double sim_vcpu_share(const SimSlowdown *slowdown, unsigned vcpu)
+{
+    if (!slowdown) {
+        return 1;
     }
-    return rate;
+    return 1 - (slowdown->throttles_pct ? slowdown->throttles_pct[vcpu] :
+                slowdown->throttle_pct) / 100;
+}
+
+static double share_of_writer(const SimGuestSpec *spec, const SimSetSpec *set,
+                              unsigned writer, double now_s,
+                              const SimSlowdown *slowdown)
+{
+    double share = sim_vcpu_share(slowdown,
+                                  sim_set_vcpu(spec, set, writer, now_s));
+
+    for (unsigned i = 0; set->lockstep && i < set->n_vcpus; i++) {
+        unsigned other = sim_set_vcpu(spec, set, i, now_s);
+
+        share = MIN(share, sim_vcpu_share(slowdown, other));
+    }
+    return share;
+}
+
+double sim_set_rate(const SimGuestSpec *spec, const SimSetSpec *set,
+                    unsigned writer, double now_s,
+                    const SimSlowdown *slowdown)
+{
+    unsigned n = MAX(set->n_vcpus, 1);
+    double rate = is_active(set, now_s) ? set->rate_bytes_per_s / n : 0;
+    double share;
+
+    if (!set->n_vcpus) {
+        return rate;
+    }
+    share = share_of_writer(spec, set, writer, now_s, slowdown);
+    return set->capacity_bytes_per_s > 0 ?
+           MIN(rate, set->capacity_bytes_per_s / n * share) : rate * share;
 }
 
 void sim_guest_run(SimGuest *guest, double now_s, double dt_s,
@@ -73,6 +110,7 @@ SimSync sim_guest_sync(SimGuest *guest)
 
     memset(guest->vcpu_new_bytes, 0, sizeof(guest->vcpu_new_bytes));
     memset(guest->vcpu_touched_bytes, 0, sizeof(guest->vcpu_touched_bytes));
+    memset(guest->vcpu_ran_s, 0, sizeof(guest->vcpu_ran_s));
     return sync;
 }
 
@@ -113,11 +151,6 @@ double sim_guest_unsent_bytes(const SimGuest *guest)
 double sim_guest_unsent_empty_bytes(const SimGuest *guest)
 {
     return guest->ops->unsent_empty_bytes(guest);
-}
-
-bool sim_guest_has_meters(const SimGuest *guest)
-{
-    return !guest->log.manual;
 }
 
 void sim_guest_lose(SimGuest *guest, double s)

@@ -44,6 +44,9 @@ typedef struct SimSetSpec {
     double from_s, until_s;         /* phase; until 0: to the end */
     double growth_bytes_per_s;      /* of the set, from idle pages */
     double lumps;                   /* 0.9: its rate varies by +-90 % */
+    double lump_s;                  /* for so long each; 0: as short as can be */
+    double wander_s;                /* writers go on to the next vCPU that often */
+    bool lockstep;                  /* writers wait for the slowest of them */
     /* In order, each writer its own part, round after round; else by chance. */
     bool in_order;
 } SimSetSpec;
@@ -67,6 +70,8 @@ typedef struct SimLogSpec {
 
 typedef struct SimSlowdown {
     double throttle_pct;
+    /* Of each vCPU; NULL: as above, all of them. */
+    const uint8_t *throttles_pct;
     /* Newly dirtied bytes/s of each vCPU, 0 = none; NULL: no limits. */
     const uint64_t *limits_bytes_per_s;
 } SimSlowdown;
@@ -95,6 +100,7 @@ typedef struct SimGuest {
     /* Since the last sync: what the vCPUs' meters counted. */
     double vcpu_new_bytes[SIM_MAX_VCPUS];
     double vcpu_touched_bytes[SIM_MAX_VCPUS];
+    double vcpu_ran_s[SIM_MAX_VCPUS];
     /* Since the start: CPU time lost, and writes that the log made fault. */
     double vcpu_lost_s[SIM_MAX_VCPUS];
     uint64_t faults;                /* counted page by page alone */
@@ -151,14 +157,22 @@ double sim_guest_unsent_bytes(const SimGuest *guest);
 /* The part of it that was never touched, and is zero. */
 double sim_guest_unsent_empty_bytes(const SimGuest *guest);
 
-/* Whether each vCPU has a meter: KVM's dirty ring and its bitmap exclude. */
-bool sim_guest_has_meters(const SimGuest *guest);
-
 /* All vCPUs lose that much more. */
 void sim_guest_lose(SimGuest *guest, double s);
 double sim_guest_lost_s(const SimGuest *guest);
 
-/* For the models: what a set's writers would write, if nothing limits them. */
-double sim_set_rate(const SimSetSpec *set, double now_s, double share);
+/* For the models: which vCPU a writer of a set is on, devices not asked. */
+unsigned sim_set_vcpu(const SimGuestSpec *spec, const SimSetSpec *set,
+                      unsigned writer, double now_s);
+
+/* The part of its time that a vCPU is left by what throttles it. */
+double sim_vcpu_share(const SimSlowdown *slowdown, unsigned vcpu);
+
+/*
+ * What one writer of a set would write, if no limit stops it; of devices: all.
+ */
+double sim_set_rate(const SimGuestSpec *spec, const SimSetSpec *set,
+                    unsigned writer, double now_s,
+                    const SimSlowdown *slowdown);
 
 #endif /* SIM_GUEST_H */

@@ -26,6 +26,23 @@
 /* Pages that the sender can look at, above what it sends. */
 #define SCAN_BYTES_PER_S 5e9
 
+static const char *const meter_names[] = {
+    [SIM_METER_USUAL] = "usual",
+    [SIM_METER_NONE] = "none",
+    [SIM_METER_PAGES] = "pages",
+    [SIM_METER_ESTIMATE] = "estimate",
+};
+
+SimMeter sim_meter_find(const char *name)
+{
+    SimMeter meter = SIM_METER_USUAL;
+
+    while (meter < SIM_METER_MAX && strcmp(meter_names[meter], name)) {
+        meter++;
+    }
+    return meter;
+}
+
 static int64_t sync_cost_ns(const SimMigration *m)
 {
     return SYNC_BASE_NS + SYNC_NS_PER_GIB *
@@ -60,12 +77,16 @@ bool sim_migration_init(SimMigration *m, const SimSpec *spec,
             .timeout_action = spec->deadline.action,
         },
         .vcpus = g_new0(ConvergenceVcpu, n_vcpus),
+        .throttles_pct = g_new0(uint8_t, n_vcpus),
         .limits_bytes_per_s = g_new0(uint64_t, n_vcpus),
         .record = spec->keep_record ?
                   g_array_new(false, false, sizeof(SimRecord)) : NULL,
     };
     for (unsigned v = 0; v < n_vcpus; v++) {
         m->vcpus[v].id = v;
+    }
+    if (spec->meter == SIM_METER_USUAL) {
+        m->spec.meter = spec->log.manual ? SIM_METER_NONE : SIM_METER_PAGES;
     }
     sim_guest_init(&m->guest, spec->guest, &spec->log);
     sim_link_init(&m->link, spec->link, spec->seed);
@@ -83,6 +104,7 @@ void sim_migration_free(SimMigration *m)
     sim_guest_free(&m->guest);
     g_free(m->vcpus);
     g_free(m->limits_bytes_per_s);
+    g_free(m->throttles_pct);
     if (m->record) {
         g_array_free(m->record, true);
     }
@@ -127,8 +149,13 @@ static void stock_decide(SimMigration *m, double dirtied_bytes)
 static void read_meters(SimMigration *m)
 {
     for (unsigned v = 0; v < m->spec.guest->n_vcpus; v++) {
-        m->vcpus[v].dirtied_bytes = m->guest.vcpu_new_bytes[v];
-        m->vcpus[v].touched_bytes = m->guest.vcpu_touched_bytes[v];
+        ConvergenceVcpu *vcpu = &m->vcpus[v];
+
+        if (m->spec.meter == SIM_METER_PAGES) {
+            vcpu->dirtied_bytes = m->guest.vcpu_new_bytes[v];
+            vcpu->touched_bytes = m->guest.vcpu_touched_bytes[v];
+        }
+        vcpu->ran_ns = m->guest.vcpu_ran_s[v] * NS_PER_S;
     }
 }
 
@@ -155,8 +182,10 @@ static ConvergenceSample make_sample(SimMigration *m, SimSync sync,
         .sync_busy_ns = cost_ns,
         .throttle_pct = m->slowdown.throttle_pct,
         .vcpus = m->vcpus,
-        .n_vcpus = sim_guest_has_meters(&m->guest) ?
-                   m->spec.guest->n_vcpus : 0,
+        .n_vcpus = m->spec.guest->n_vcpus,
+        .meter = meter_names[m->spec.meter],
+        .metered = m->spec.meter == SIM_METER_PAGES,
+        .run_times_known = m->spec.meter == SIM_METER_ESTIMATE,
         .bulk_pass = sim_guest_in_bulk_pass(&m->guest),
         .valid = true,
     };
@@ -188,7 +217,9 @@ static void obey(SimMigration *m, const ConvergenceDecision *d)
                                   m->vcpus[v].late_bytes);
         }
         m->limits_bytes_per_s[v] = m->vcpus[v].limit_bytes_per_s;
+        m->throttles_pct[v] = m->vcpus[v].throttle_pct;
     }
+    m->slowdown.throttles_pct = m->throttles_pct;
     m->slowdown.limits_bytes_per_s =
         d->vcpus_limited ? m->limits_bytes_per_s : NULL;
     m->next_sync_ns = m->now_ns + d->next_sync_ns;
@@ -207,7 +238,7 @@ static void obey(SimMigration *m, const ConvergenceDecision *d)
 static void write_trace(SimMigration *m, const ConvergenceSample *sample,
                         const ConvergenceDecision *d)
 {
-    char in[16384], out[16384];
+    char in[32768], out[32768];
 
     convergence_format_sample(&m->engine, sample, &m->params, in, sizeof(in));
     convergence_format_decision(d, sample, out, sizeof(out));

@@ -48,9 +48,22 @@ typedef struct SimDeadline {
     ConvergenceAction action;
 } SimDeadline;
 
+/* What tells vCPUs apart. */
+typedef enum SimMeter {
+    SIM_METER_USUAL,        /* pages, or nothing where KVM's bitmap is the log */
+    SIM_METER_NONE,
+    SIM_METER_PAGES,        /* as TCG, KVM's ring and its faults */
+    SIM_METER_ESTIMATE,
+    SIM_METER_MAX,
+} SimMeter;
+
+/* Returns: SIM_METER_MAX if there is none of that name. */
+SimMeter sim_meter_find(const char *name);
+
 typedef struct SimSpec {
     const SimGuestSpec *guest;
     SimLogSpec log;
+    SimMeter meter;
     const SimLinkSpec *link;
     double downtime_limit_ms;
     double limit_s;                 /* give up after that */
@@ -71,7 +84,7 @@ typedef struct SimResult {
     double bulk_left_bytes;         /* and what was dirty by then */
     double downtime_ms;
     double lost_vcpu_s;
-    double reader_lost_s;
+    double reader_lost_s;           /* by the last vCPU */
     double wire_bytes;
     unsigned max_throttle_pct;
     unsigned last_throttle_pct;
@@ -90,6 +103,7 @@ typedef struct SimMigration {
     ConvergenceParams params;
     ConvergenceVcpu *vcpus;
     uint64_t *limits_bytes_per_s;
+    uint8_t *throttles_pct;
     SimSlowdown slowdown;
     int64_t start_ns, now_ns, next_sync_ns, last_sync_ns;
     /* Since the last sync. */

@@ -244,6 +244,7 @@ static void sleep_for(SimGuest *guest, unsigned v, double at_s, double s,
     vcpu->resumes_s = at_s + s;
     if (until_s > from_s) {
         guest->vcpu_lost_s[v] += until_s - from_s;
+        guest->vcpu_ran_s[v] -= until_s - from_s;
         vcpu->accounted_s = until_s;
     }
 }
@@ -276,7 +277,7 @@ static void run_writer(SimGuest *guest, unsigned i, unsigned writer,
     const SimSetSpec *spec = &guest->spec->sets[i];
     SimPages *p = guest->model;
     PageSet *set = &p->sets[i];
-    unsigned v = spec->first_vcpu + writer, n;
+    unsigned v = sim_set_vcpu(guest->spec, spec, writer, now_s), n;
 
     set->writers[writer].due += rate_bytes_per_s * dt_s / p->page_bytes;
     n = set->writers[writer].due;
@@ -306,21 +307,22 @@ static void grow(SimPages *p, const SimSetSpec *spec, PageSet *set,
 }
 
 static void run_set(SimGuest *guest, unsigned i, double now_s, double dt_s,
-                    double share)
+                    const SimSlowdown *slowdown)
 {
     const SimSetSpec *spec = &guest->spec->sets[i];
     SimPages *p = guest->model;
     PageSet *set = &p->sets[i];
     unsigned n_writers = MAX(spec->n_vcpus, 1);
-    double rate = sim_set_rate(spec, now_s, share);
 
     if (now_s >= set->lump_until_s) {
         set->lump = 1 + spec->lumps * (2 * sim_random(&p->random) - 1);
-        set->lump_until_s = now_s + LUMP_S;
+        set->lump_until_s = now_s + MAX(spec->lump_s, LUMP_S);
     }
     grow(p, spec, set, dt_s);
     for (unsigned j = 0; j < n_writers && set->n_pages; j++) {
-        run_writer(guest, i, j, rate * set->lump / n_writers, now_s, dt_s);
+        double rate = sim_set_rate(guest->spec, spec, j, now_s, slowdown);
+
+        run_writer(guest, i, j, rate * set->lump, now_s, dt_s);
     }
 }
 
@@ -347,14 +349,16 @@ static void run_turn(SimGuest *guest, double now_s, double dt_s,
                      const SimSlowdown *slowdown)
 {
     const uint64_t *limits = slowdown ? slowdown->limits_bytes_per_s : NULL;
-    double share = slowdown ? 1 - slowdown->throttle_pct / 100 : 1;
 
     for (unsigned v = 0; v < guest->spec->n_vcpus; v++) {
+        double share = sim_vcpu_share(slowdown, v);
+
+        guest->vcpu_ran_s[v] += share * dt_s;
         guest->vcpu_lost_s[v] += (1 - share) * dt_s;
         begin_turn(guest, v, now_s, dt_s, limits ? limits[v] : 0);
     }
     for (unsigned i = 0; i < SIM_MAX_SETS; i++) {
-        run_set(guest, i, now_s, dt_s, share);
+        run_set(guest, i, now_s, dt_s, slowdown);
     }
 }
 

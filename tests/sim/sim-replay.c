@@ -24,8 +24,10 @@ typedef struct Replay {
     int64_t next_sync_ns;
     bool limited;
     bool rewrites, knows_rewrites;
+    bool knows_metered;
     uint64_t limits_bytes_per_s[SIM_MAX_VCPUS];
-    unsigned n_limits;
+    uint8_t throttles_pct[SIM_MAX_VCPUS];
+    unsigned n_limits, n_throttles;
     unsigned decisions, differences, damaged;
     bool started;
 } Replay;
@@ -74,6 +76,7 @@ static bool set_number(Replay *replay, const char *key, const char *value)
         FIELD("throttle", sample.throttle_pct, 0, 99),
         FIELD("bulk", sample.bulk_pass, 0, 1),
         FIELD("valid", sample.valid, 0, 1),
+        FIELD("run_times", sample.run_times_known, 0, 1),
         FIELD("decided_throttle", throttle_pct, 0, 99),
         FIELD("next_sync_ns", next_sync_ns, 0, MAX_NS),
         FIELD("limited", limited, 0, 1),
@@ -104,13 +107,16 @@ static bool set_number(Replay *replay, const char *key, const char *value)
     return true;
 }
 
-/* v=ID:DIRTIED:TOUCHED; traces of old have one figure, which was both. */
+/* v=ID:DIRTIED:TOUCHED:RAN_NS; traces of old have no more than the first. */
 static void set_vcpu(ConvergenceVcpu *vcpu, const char *value)
 {
     const char *dirtied = strchr(value, ':') + 1;
     const char *touched = strchr(dirtied, ':');
 
+    const char *ran = touched ? strchr(touched + 1, ':') : NULL;
+
     vcpu->id = atoi(value);
+    vcpu->ran_ns = ran ? strtoll(ran + 1, NULL, 10) : 0;
     vcpu->dirtied_bytes = strtoull(dirtied, NULL, 10);
     vcpu->touched_bytes = touched ? strtoull(touched + 1, NULL, 10) :
                           vcpu->dirtied_bytes;
@@ -131,6 +137,16 @@ static bool set_field(Replay *replay, const char *key, const char *value)
     } else if (!strcmp(key, "rewrites")) {
         replay->rewrites = atoi(value);
         replay->knows_rewrites = true;
+    } else if (!strcmp(key, "metered")) {
+        replay->sample.metered = atoi(value);
+        replay->knows_metered = true;
+    } else if (!strcmp(key, "meter")) {
+        /* For people. */
+        replay->sample.meter = "a meter";
+    } else if (!strcmp(key, "t") && colon &&
+               replay->n_throttles < SIM_MAX_VCPUS) {
+        replay->throttles_pct[replay->n_throttles++] =
+            strtoul(colon + 1, NULL, 10);
     } else if (!strcmp(key, "l") && colon &&
                replay->n_limits < SIM_MAX_VCPUS) {
         replay->limits_bytes_per_s[replay->n_limits++] =
@@ -148,7 +164,9 @@ static bool parse(Replay *replay, char *text)
 
     replay->sample = (ConvergenceSample) { .vcpus = replay->vcpus };
     replay->n_limits = 0;
+    replay->n_throttles = 0;
     replay->knows_rewrites = false;
+    replay->knows_metered = false;
     for (char *word = strtok_r(text, " \n", &save); word;
          word = strtok_r(NULL, " \n", &save)) {
         char *equals = strchr(word, '=');
@@ -160,7 +178,23 @@ static bool parse(Replay *replay, char *text)
             }
         }
     }
+    if (!replay->knows_metered) {
+        /* Traces of old have vCPUs only where they are. */
+        replay->sample.metered = replay->sample.n_vcpus;
+        replay->sample.meter = "a meter";
+    }
     return replay->params.policy;
+}
+
+static bool same_throttles(const Replay *replay, const ConvergenceDecision *d)
+{
+    for (unsigned i = 0; d->vcpus_throttled && i < replay->n_throttles &&
+         i < replay->sample.n_vcpus; i++) {
+        if (replay->vcpus[i].throttle_pct != replay->throttles_pct[i]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool same_limits(const Replay *replay, const ConvergenceDecision *d)
@@ -198,7 +232,7 @@ static void decide_again(Replay *replay, FILE *out)
     replay->decisions++;
     if (d->throttle_pct == replay->throttle_pct &&
         d->next_sync_ns == replay->next_sync_ns && same_limits(replay, d) &&
-        same_rewrites(replay, d) &&
+        same_throttles(replay, d) && same_rewrites(replay, d) &&
         !strcmp(convergence_phase_name(d->phase), replay->phase)) {
         return;
     }

@@ -499,6 +499,7 @@ SimSpec sim_scenario_spec(const SimScenario *scenario)
     return (SimSpec) {
         .guest = &scenario->guest,
         .log = scenario->log,
+        .meter = scenario->meter,
         .link = &scenario->link,
         .downtime_limit_ms = scenario->downtime_limit_ms,
         .limit_s = scenario->limit_s,

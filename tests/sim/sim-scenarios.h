@@ -28,6 +28,7 @@ typedef struct SimScenario {
     const char *claim;
     SimGuestSpec guest;
     SimLogSpec log;
+    SimMeter meter;
     SimLinkSpec link;
     double downtime_limit_ms;
     double limit_s;

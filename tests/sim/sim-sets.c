@@ -31,6 +31,7 @@ typedef struct SimSet {
     double again_bytes;             /* sent, and dirty again */
     double logged_bytes;            /* written since the last sync */
     double begin, end;
+    double lump, lump_until_s;      /* its rate varies by that factor now */
 } SimSet;
 
 /* The last two sets are made up: idle pages, and zero pages. */
@@ -78,17 +79,40 @@ static double touch(const SimSet *set, double rate_bytes_per_s, double dt_s)
            -expm1(-rate_bytes_per_s * dt_s / set->bytes);
 }
 
-/* What a set's writers touch in dt if no limit stops them. */
-static double set_demand(SimSets *sets, const SimGuestSpec *spec, unsigned i,
-                         double now_s, double dt_s, double share)
+static double lump_of(SimSets *sets, const SimSetSpec *spec, SimSet *set,
+                      double now_s)
+{
+    if (now_s >= set->lump_until_s) {
+        set->lump = 1;
+        if (spec->lumps > 0) {
+            set->lump += spec->lumps * (2 * sim_random(&sets->random) - 1);
+        }
+        set->lump_until_s = now_s + spec->lump_s;
+    }
+    return set->lump;
+}
+
+/*
+ * What each of a set's writers touches in dt if no limit stops them: pages that
+ * several write to count for one of them.
+ */
+static void find_demand(SimSets *sets, const SimGuestSpec *spec, unsigned i,
+                        double now_s, double dt_s,
+                        const SimSlowdown *slowdown, double *demand)
 {
     const SimSetSpec *set = &spec->sets[i];
-    double rate = sim_set_rate(set, now_s, share);
+    unsigned n = MAX(set->n_vcpus, 1);
+    double all = 0, touched;
 
-    if (set->lumps > 0) {
-        rate *= 1 + set->lumps * (2 * sim_random(&sets->random) - 1);
+    for (unsigned j = 0; j < n; j++) {
+        demand[j] = sim_set_rate(spec, set, j, now_s, slowdown);
+        all += demand[j];
     }
-    return touch(&sets->sets[i], rate, dt_s);
+    touched = touch(&sets->sets[i],
+                    all * lump_of(sets, set, &sets->sets[i], now_s), dt_s);
+    for (unsigned j = 0; j < n; j++) {
+        demand[j] = all > 0 ? touched * demand[j] / all : 0;
+    }
 }
 
 /*
@@ -103,8 +127,9 @@ static double clean_part(const SimSet *set)
 }
 
 /* How much of its demand each vCPU gets, by its limit of new dirtying. */
-static void find_kept(SimGuest *guest, const double *demand,
-                      double dt_s, const SimSlowdown *slowdown, double *kept)
+static void find_kept(SimGuest *guest, double (*demand)[SIM_MAX_VCPUS],
+                      double now_s, double dt_s, const SimSlowdown *slowdown,
+                      double *kept)
 {
     const SimGuestSpec *spec = guest->spec;
     SimSets *sets = guest->model;
@@ -114,8 +139,8 @@ static void find_kept(SimGuest *guest, const double *demand,
         const SimSetSpec *set = &spec->sets[i];
 
         for (unsigned j = 0; j < set->n_vcpus; j++) {
-            wants[set->first_vcpu + j] += demand[i] / set->n_vcpus *
-                                          clean_part(&sets->sets[i]);
+            wants[sim_set_vcpu(spec, set, j, now_s)] +=
+                demand[i][j] * clean_part(&sets->sets[i]);
         }
     }
     for (unsigned v = 0; v < spec->n_vcpus; v++) {
@@ -153,31 +178,33 @@ static void sets_run(SimGuest *guest, double now_s, double dt_s,
 {
     const SimGuestSpec *spec = guest->spec;
     SimSets *sets = guest->model;
-    double share = slowdown ? 1 - slowdown->throttle_pct / 100 : 1;
-    double demand[SIM_MAX_SETS], kept[SIM_MAX_VCPUS];
+    double demand[SIM_MAX_SETS][SIM_MAX_VCPUS], kept[SIM_MAX_VCPUS];
 
     grow(sets, spec, dt_s);
     for (unsigned i = 0; i < SIM_MAX_SETS; i++) {
-        demand[i] = set_demand(sets, spec, i, now_s, dt_s, share);
+        find_demand(sets, spec, i, now_s, dt_s, slowdown, demand[i]);
     }
-    find_kept(guest, demand, dt_s, slowdown, kept);
+    find_kept(guest, demand, now_s, dt_s, slowdown, kept);
     for (unsigned i = 0; i < SIM_MAX_SETS; i++) {
         const SimSetSpec *set = &spec->sets[i];
 
         for (unsigned j = 0; j < set->n_vcpus; j++) {
-            unsigned v = set->first_vcpu + j;
-            double bytes = demand[i] / set->n_vcpus * kept[v];
+            unsigned v = sim_set_vcpu(spec, set, j, now_s);
+            double bytes = demand[i][j] * kept[v];
 
             guest->vcpu_touched_bytes[v] += bytes;
             guest->vcpu_new_bytes[v] += bytes * clean_part(&sets->sets[i]);
             sets->sets[i].logged_bytes += bytes;
         }
         if (!set->n_vcpus) {
-            sets->sets[i].logged_bytes += demand[i];
+            sets->sets[i].logged_bytes += demand[i][0];
         }
     }
     for (unsigned v = 0; v < spec->n_vcpus; v++) {
-        guest->vcpu_lost_s[v] += (1 - share * kept[v]) * dt_s;
+        double ran_s = sim_vcpu_share(slowdown, v) * kept[v] * dt_s;
+
+        guest->vcpu_ran_s[v] += ran_s;
+        guest->vcpu_lost_s[v] += dt_s - ran_s;
     }
 }
 

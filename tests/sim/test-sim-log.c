@@ -160,6 +160,9 @@ static SimResult run(const SimScenario *scenario, SimLogSpec log,
     SimMigration m;
 
     spec.log = log;
+    /* What a log tells is what is asked; that meters help is another matter. */
+    spec.meter = strcmp(policy, "dirty-limit") ? SIM_METER_NONE :
+                 SIM_METER_USUAL;
     result = sim_migration_run(&m, &spec, policy);
     sim_migration_free(&m);
     return result;

@@ -55,6 +55,7 @@ static const ConvergenceDecision *run(Guest *guest, const double *wants,
                             guest->drain_mb_per_s);
     sample.vcpus = guest->vcpus;
     sample.n_vcpus = guest->n_vcpus;
+    sample.metered = true;
     return convergence_engine_update(&guest->engine, &guest->params, &sample);
 }
 
@@ -86,6 +87,7 @@ static const ConvergenceDecision *look_at_readers(Guest *guest,
                             guest->drain_mb_per_s);
     sample.vcpus = guest->vcpus;
     sample.n_vcpus = guest->n_vcpus;
+    sample.metered = true;
     return convergence_engine_update(&guest->engine, &guest->params, &sample);
 }
 
@@ -364,6 +366,8 @@ static void test_the_budget_is_halved_in_the_bulk_pass(void)
         guest.vcpus[0].touched_bytes = MB(60);
         sample.vcpus = guest.vcpus;
         sample.n_vcpus = 1;
+    sample.metered = true;
+        sample.metered = true;
         convergence_engine_update(&guest.engine, &guest.params, &sample);
     }
     g_assert_cmpfloat_with_epsilon(limit_mb(&guest, 0), 6.4, 0.05);
@@ -401,6 +405,8 @@ static void test_what_meters_took_for_free_is_charged_late(void)
         guest.vcpus[0].touched_bytes = MB(rows[i].touched);
         sample.vcpus = guest.vcpus;
         sample.n_vcpus = 1;
+    sample.metered = true;
+        sample.metered = true;
         convergence_engine_update(&guest.engine, &guest.params, &sample);
         g_assert_cmpfloat_with_epsilon(guest.vcpus[0].late_bytes / 1e6,
                                        rows[i].late, 0.001);
@@ -424,6 +430,7 @@ static void test_late_charges_are_shared_by_what_was_free(void)
     guest.vcpus[2].touched_bytes = CONVERGENCE_REWRITTEN_BYTES;
     sample.vcpus = guest.vcpus;
     sample.n_vcpus = 3;
+    sample.metered = true;
     convergence_engine_update(&guest.engine, &guest.params, &sample);
     g_assert_cmpfloat_with_epsilon(guest.vcpus[0].late_bytes / 1e6, 60, 0.01);
     g_assert_cmpfloat_with_epsilon(guest.vcpus[1].late_bytes / 1e6, 30, 0.01);
@@ -445,6 +452,7 @@ static void test_who_sleeps_for_a_late_charge_is_not_calm(void)
     guest.vcpus[0].touched_bytes = MB(100);
     sample.vcpus = guest.vcpus;
     sample.n_vcpus = 1;
+    sample.metered = true;
     convergence_engine_update(&guest.engine, &guest.params, &sample);
     g_assert_cmpuint(guest.vcpus[0].late_bytes, ==, MB(64));
     for (int i = 0; i < 4; i++) {

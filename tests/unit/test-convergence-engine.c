@@ -114,6 +114,7 @@ static void test_change_of_policy_starts_afresh(void)
         sample = fixture_sample(&engine, SECOND_NS, 100, 64);
         sample.vcpus = vcpus;
         sample.n_vcpus = 2;
+        sample.metered = true;
         vcpus[0].dirtied_bytes = MB(100);
         vcpus[0].touched_bytes = MB(100);
         convergence_engine_update(&engine, &params, &sample);
@@ -125,6 +126,7 @@ static void test_change_of_policy_starts_afresh(void)
     sample = fixture_sample(&engine, SECOND_NS, 100, 64);
     sample.vcpus = vcpus;
     sample.n_vcpus = 2;
+    sample.metered = true;
     convergence_engine_update(&engine, &params, &sample);
     g_assert_false(engine.decision.vcpus_limited);
     g_assert_cmpuint(vcpus[0].limit_bytes_per_s, ==, 0);

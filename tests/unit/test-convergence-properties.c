@@ -102,6 +102,8 @@ static ConvergenceSample random_sample(Random *random,
         .throttle_pct = random_below(random, 100),
         .vcpus = vcpus,
         .n_vcpus = random_below(random, MAX_VCPUS + 1),
+        .metered = random_below(random, 2),
+        .run_times_known = random_below(random, 2),
         .bulk_pass = random_below(random, 3) == 0,
         .valid = random_below(random, 20) != 0,
     };
@@ -110,6 +112,7 @@ static ConvergenceSample random_sample(Random *random,
     for (unsigned i = 0; i < MAX_VCPUS; i++) {
         vcpus[i].dirtied_bytes = random_size(random, ram);
         vcpus[i].touched_bytes = random_size(random, ram);
+        vcpus[i].ran_ns = random_size(random, 10 * SECOND_NS);
         if (!random_below(random, 20)) {
             vcpus[i].limit_bytes_per_s = random_size(random, UINT64_MAX);
         }
@@ -152,7 +155,15 @@ static void assert_decision_is_sane(const ConvergenceDecision *decision,
     g_assert_null(strstr(decision->reason, "inf"));
     if (sample->valid && sample->interval_ns > 0) {
         g_assert_cmpuint(decision->throttle_pct, <=, params->max_throttle_pct);
+        for (unsigned i = 0; i < sample->n_vcpus; i++) {
+            const ConvergenceVcpu *vcpu = &sample->vcpus[i];
+
+            g_assert_cmpuint(vcpu->throttle_pct, <=, decision->throttle_pct);
+            assert_rate(vcpu->dirty_share);
+            g_assert_cmpfloat(vcpu->dirty_share, <=, 1.000001);
+        }
         if (decision->vcpus_limited) {
+            g_assert_true(sample->metered);
             g_assert_cmpuint(decision->throttle_pct, ==, 0);
             g_assert_cmpuint(sample->n_vcpus, >, 0);
             for (unsigned i = 0; i < sample->n_vcpus; i++) {

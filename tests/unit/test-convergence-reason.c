@@ -110,7 +110,7 @@ static void test_longest_reason_fits(void)
 static void test_trace_fits_any_buffer(void)
 {
     ConvergenceVcpu vcpus[2] = {
-        { .id = 3, .dirtied_bytes = 4096, .touched_bytes = 12288,
+        { .id = 3, .dirtied_bytes = 4096, .touched_bytes = 12288, .ran_ns = 7,
           .limit_bytes_per_s = 77 },
         { .id = 5, .dirtied_bytes = 8192, .touched_bytes = 8192,
           .limit_bytes_per_s = 88 },
@@ -126,7 +126,8 @@ static void test_trace_fits_any_buffer(void)
     ConvergenceSample sample = {
         .now_ns = FIRST_NS, .interval_ns = 999, .touched_bytes = 31337,
         .unseen_bytes = 65536,
-        .vcpus = vcpus, .n_vcpus = 2, .valid = true,
+        .vcpus = vcpus, .n_vcpus = 2, .meter = "ring", .metered = true,
+        .valid = true,
     };
     char whole[2048], text[2048];
     size_t size = convergence_format_sample(&engine, &sample, &params, whole,
@@ -138,7 +139,8 @@ static void test_trace_fits_any_buffer(void)
     g_assert_nonnull(strstr(whole, " downtime_ms=1234 "));
     g_assert_nonnull(strstr(whole, " interval_ns=999 "));
     g_assert_nonnull(strstr(whole, " touched=31337 unseen=65536 "));
-    g_assert_nonnull(strstr(whole, " valid=1 v=3:4096:12288 v=5:8192:8192"));
+    g_assert_nonnull(strstr(whole, " valid=1 meter=ring metered=1 "
+                              "run_times=0 v=3:4096:12288:7 v=5:8192:8192:0"));
     for (size_t i = 1; i <= size; i++) {
         memset(text, '#', sizeof(text));
         g_assert_cmpuint(convergence_format_sample(&engine, &sample, &params,
