@@ -28,6 +28,7 @@ static ConvergenceVcpuInfoList *list_vcpus(const ConvergenceView *view)
         info->dirty_rate = vcpu->dirty_rate_bytes_per_s;
         info->dirty_limit = view->may_slow ? vcpu->limit_bytes_per_s : 0;
         info->throttle_percentage = sampler->vcpu_bases[i].throttle_pct;
+        info->dirty_share = vcpu->dirty_share * 100 + 0.5;
         QAPI_LIST_APPEND(tail, info);
     }
     return head;
@@ -108,9 +109,11 @@ void hmp_convergence_info(Monitor *mon, const MigrationInfo *info)
     for (vcpu = c->vcpus; vcpu; vcpu = vcpu->next) {
         monitor_printf(mon, "vcpu %" PRId64 ": dirty rate %" PRIu64
                        " kbytes/s, dirty limit %" PRIu64
-                       " kbytes/s, throttle %" PRId64 " %%\n",
+                       " kbytes/s, throttle %" PRId64 " %%, share of dirtying %"
+                       PRId64 " %%\n",
                        vcpu->value->id, vcpu->value->dirty_rate >> 10,
                        vcpu->value->dirty_limit >> 10,
-                       vcpu->value->throttle_percentage);
+                       vcpu->value->throttle_percentage,
+                       vcpu->value->dirty_share);
     }
 }

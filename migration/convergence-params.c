@@ -84,7 +84,7 @@ static void get_meter(Object *obj, Visitor *v, const char *name, void *opaque,
 
 const PropertyInfo qdev_prop_convergence_meter = {
     .name = "str",
-    .description = "tcg/ring/faults/none, for tests: use this meter or none",
+    .description = "for tests: use the meter of that name, or none",
     .get = get_meter,
     .set = set_meter,
 };
@@ -252,8 +252,9 @@ static const ConvergencePolicyOps *resolve_policy(ConvergencePolicyName name,
                                                   const DirtyMeter *meter)
 {
     if (name == CONVERGENCE_POLICY_NAME_AUTO) {
-        name = meter ? CONVERGENCE_POLICY_NAME_DIRTY_LIMIT
-                     : CONVERGENCE_POLICY_NAME_PREDICTIVE;
+        name = meter && !meter->only_shares ?
+               CONVERGENCE_POLICY_NAME_DIRTY_LIMIT :
+               CONVERGENCE_POLICY_NAME_PREDICTIVE;
     }
     return convergence_policy_find(ConvergencePolicyName_str(name));
 }

@@ -57,6 +57,16 @@ static int64_t vcpu_slept_ns(const CPUState *cpu)
            qatomic_read_i64(&cpu->slowdown.dirty.slept_ns);
 }
 
+static int64_t vcpu_cpu_time_ns(const CPUState *cpu)
+{
+#ifdef CONFIG_POSIX
+    if (cpu->created && !cpu->unplug) {
+        return thread_cpu_time_of_ns(cpu->thread->thread);
+    }
+#endif
+    return -1;
+}
+
 /* What a counter has gone up by; a sync that found nothing left it behind. */
 static uint64_t take_pages(uint64_t *base_pages, uint64_t pages)
 {
@@ -73,6 +83,7 @@ static void sample_vcpu(CPUState *cpu, ConvergenceVcpu *vcpu, VcpuBase *base,
     uint64_t touched_pages = qatomic_read_u64(&dirty->harvested_touched_pages);
     uint64_t new_pages = qatomic_read_u64(&dirty->harvested_new_pages);
     int64_t slept_ns = vcpu_slept_ns(cpu);
+    int64_t cpu_time_ns = vcpu_cpu_time_ns(cpu);
 
     if (vcpu->id != cpu->cpu_index) {
         *vcpu = (ConvergenceVcpu) { .id = cpu->cpu_index };
@@ -84,8 +95,11 @@ static void sample_vcpu(CPUState *cpu, ConvergenceVcpu *vcpu, VcpuBase *base,
             .touched_pages = touched_pages,
             .new_pages = new_pages,
             .slept_ns = slept_ns,
+            .cpu_time_ns = cpu_time_ns,
         };
     }
+    vcpu->ran_ns = MAX(cpu_time_ns - base->cpu_time_ns, 0);
+    base->cpu_time_ns = cpu_time_ns;
     vcpu->touched_bytes = take_pages(&base->touched_pages, touched_pages);
     vcpu->dirtied_bytes = take_pages(&base->new_pages, new_pages);
     if (interval_ns > 0 && slept_ns >= base->slept_ns) {
@@ -179,7 +193,26 @@ void convergence_sampler_drop_meter(ConvergenceSampler *sampler)
 
 const DirtyMeter *convergence_sampler_meter(const ConvergenceSampler *sampler)
 {
-    return sampler->meter_dropped ? NULL : dirty_meter_in_use();
+    const DirtyMeter *pages = sampler->meter_dropped ? NULL :
+                              dirty_meter_in_use();
+
+    return pages ?: dirty_meter_of_shares();
+}
+
+void convergence_sampler_name_meter(const ConvergenceSampler *sampler,
+                                    ConvergenceSample *sample)
+{
+    const DirtyMeter *meter = convergence_sampler_meter(sampler);
+
+    sample->vcpus = meter ? sampler->vcpus : NULL;
+    sample->n_vcpus = meter ? sampler->n_vcpus : 0;
+    sample->meter = meter ? meter->name : NULL;
+    sample->metered = meter && !meter->only_shares;
+    sample->run_times_known = meter && meter->only_shares;
+    for (unsigned i = 0; !sample->metered && i < sampler->n_vcpus; i++) {
+        sampler->vcpus[i].touched_bytes = 0;
+        sampler->vcpus[i].dirtied_bytes = 0;
+    }
 }
 
 void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
@@ -264,10 +297,7 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
     sampler->log_cleared_ns = 0;
     follow_bulk_pass(sampler, &sample, gone_bytes);
     sample_vcpus(sampler, sample.interval_ns);
-    if (convergence_sampler_meter(sampler)) {
-        sample.vcpus = sampler->vcpus;
-        sample.n_vcpus = sampler->n_vcpus;
-    }
+    convergence_sampler_name_meter(sampler, &sample);
     take_base(sampler, now_ns, after);
     return sample;
 }

@@ -28,6 +28,7 @@ typedef struct VcpuBase {
     uint64_t touched_pages;
     uint64_t new_pages;
     int64_t slept_ns;
+    int64_t cpu_time_ns;        /* of its thread */
     int throttle_pct;           /* share of the last interval slept */
 } VcpuBase;
 
@@ -56,6 +57,14 @@ typedef struct ConvergenceSampler {
     MeterCheck known_samples;
     bool meter_dropped;
 } ConvergenceSampler;
+
+/**
+ * convergence_sampler_name_meter: say in a sample what tells its vCPUs apart
+ *
+ * After the meter was dropped, too.  BQL held.
+ */
+void convergence_sampler_name_meter(const ConvergenceSampler *sampler,
+                                    ConvergenceSample *sample);
 
 /**
  * convergence_sampler_start: a migration begins, nothing has been sent

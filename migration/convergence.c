@@ -249,6 +249,20 @@ void convergence_sync_begin(void)
 }
 
 /* The list of vCPUs is as the sampler found it: the BQL is held since. */
+static void throttle_vcpus(void)
+{
+    const ConvergenceSampler *sampler = &convergence.sampler;
+    CPUState *cpu;
+    unsigned n = 0;
+
+    CPU_FOREACH(cpu) {
+        if (n == sampler->n_vcpus) {
+            break;
+        }
+        cpu_throttle_set_vcpu(cpu, sampler->vcpus[n++].throttle_pct);
+    }
+}
+
 static void limit_vcpus(void)
 {
     const ConvergenceSampler *sampler = &convergence.sampler;
@@ -272,7 +286,9 @@ static void apply(const ConvergenceDecision *decision)
     if (!qatomic_read(&convergence.may_slow)) {
         return;
     }
-    if (decision->throttle_pct) {
+    if (decision->throttle_pct && decision->vcpus_throttled) {
+        throttle_vcpus();
+    } else if (decision->throttle_pct) {
         cpu_throttle_set(decision->throttle_pct);
     } else {
         cpu_throttle_stop();
@@ -348,8 +364,7 @@ static void check_meter(ConvergenceSample *sample)
         convergence_sampler_meter(&convergence.sampler)->name,
         sample->touched_bytes);
     convergence_sampler_drop_meter(&convergence.sampler);
-    sample->vcpus = NULL;
-    sample->n_vcpus = 0;
+    convergence_sampler_name_meter(&convergence.sampler, sample);
     take_user_params(migrate_get_current());
     refresh_params(migrate_get_current());
 }

@@ -94,6 +94,13 @@ static int host_cpus;
 static int migration_pct;
 static int user_pct;
 
+/*
+ * Percentages of single vCPUs hold until the next one for all, which is known
+ * by its number (atomic): so that it can be set without a walk over vCPUs.
+ */
+static unsigned all_nr = 1;
+static bool any_single;
+
 static int64_t sleep_for_run_ns(int64_t run_ns, int pct)
 {
     return run_ns * pct / (100 - pct);
@@ -109,9 +116,20 @@ static VcpuThrottleAccount *account_of(CPUState *cpu)
     return &cpu->slowdown.throttle;
 }
 
+/* The percentage that a vCPU's thread is to go by. */
+static int percentage_of(CPUState *payer)
+{
+    const VcpuThrottleAccount *account = account_of(payer);
+    int pct = qatomic_read(&account->single_nr) == qatomic_read(&all_nr) ?
+              qatomic_read(&account->single_pct) :
+              qatomic_read(&migration_pct);
+
+    return MAX(pct, qatomic_read(&user_pct));
+}
+
 static bool is_news(CPUState *cpu)
 {
-    return account_of(cpu)->pct != cpu_throttle_get_percentage();
+    return account_of(cpu)->pct != percentage_of(cpu);
 }
 
 /*
@@ -119,9 +137,10 @@ static bool is_news(CPUState *cpu)
  * back, so that a vCPU that sleeps at 99 % wakes when asked to go by 20 %; a
  * higher one is for what runs from now on.
  */
-static void take_percentage_over(VcpuThrottleAccount *account)
+static void take_percentage_over(CPUState *cpu)
 {
-    int pct = cpu_throttle_get_percentage();
+    VcpuThrottleAccount *account = account_of(cpu);
+    int pct = percentage_of(cpu);
 
     if (!account->pct || !pct) {
         account->debt_ns = 0;
@@ -158,7 +177,7 @@ static void end_slice(CPUState *cpu, int64_t now_ns)
         account->debt_ns += sleep_for_run_ns(run_ns, account->pct);
         account->debt_ns = MIN(account->debt_ns, DEBT_MAX_NS);
     }
-    take_percentage_over(account);
+    take_percentage_over(cpu);
 }
 
 static int64_t debt_ns(CPUState *cpu, int64_t now_ns)
@@ -166,7 +185,7 @@ static int64_t debt_ns(CPUState *cpu, int64_t now_ns)
     VcpuThrottleAccount *account = account_of(cpu);
 
     if (is_news(cpu)) {
-        take_percentage_over(account);
+        take_percentage_over(cpu);
     }
     return account->debt_ns;
 }
@@ -229,7 +248,7 @@ static int64_t begin_slice(CPUState *cpu, int64_t now_ns)
     VcpuThrottleAccount *account = account_of(cpu);
 
     if (is_news(cpu)) {
-        take_percentage_over(account);
+        take_percentage_over(cpu);
     }
     account->slice_start_ns = now_ns;
     account->slice_start_cpu_ns = thread_cpu_time_ns();
@@ -238,7 +257,17 @@ static int64_t begin_slice(CPUState *cpu, int64_t now_ns)
 
 int cpu_throttle_get_percentage(void)
 {
-    return MAX(qatomic_read(&migration_pct), qatomic_read(&user_pct));
+    CPUState *cpu;
+    int pct = 0;
+
+    if (!qatomic_read(&any_single)) {
+        return MAX(qatomic_read(&migration_pct), qatomic_read(&user_pct));
+    }
+    RCU_READ_LOCK_GUARD();
+    CPU_FOREACH(cpu) {
+        pct = MAX(pct, percentage_of(vcpu_slowdown_payer(cpu)));
+    }
+    return pct;
 }
 
 bool cpu_throttle_active(void)
@@ -246,21 +275,43 @@ bool cpu_throttle_active(void)
     return cpu_throttle_get_percentage() > 0;
 }
 
-static void ask_for(int *who_pct, int pct)
+void cpu_throttle_set(int pct)
 {
-    if (qatomic_xchg(who_pct, pct) != pct) {
+    bool was_single = qatomic_xchg(&any_single, false);
+
+    pct = MIN(MAX(pct, 0), CPU_THROTTLE_PCT_MAX);
+    if (was_single) {
+        qatomic_inc(&all_nr);
+    }
+    if (qatomic_xchg(&migration_pct, pct) != pct || was_single) {
         vcpu_slowdown_changed();
     }
 }
 
-void cpu_throttle_set(int pct)
+void cpu_throttle_set_vcpu(CPUState *cpu, int pct)
 {
-    ask_for(&migration_pct, MIN(MAX(pct, 0), CPU_THROTTLE_PCT_MAX));
+    CPUState *payer = vcpu_slowdown_payer(cpu);
+    VcpuThrottleAccount *account = account_of(payer);
+    bool first = !qatomic_xchg(&any_single, true);
+
+    pct = MIN(MAX(pct, 0), CPU_THROTTLE_PCT_MAX);
+    if (payer != cpu && account->single_nr == all_nr) {
+        /* One thread runs several: the highest of theirs is in force. */
+        pct = MAX(pct, account->single_pct);
+    }
+    qatomic_set(&account->single_pct, pct);
+    qatomic_set(&account->single_nr, all_nr);
+    if (first) {
+        vcpu_slowdown_changed();
+    } else if (is_news(payer) && payer->created && !payer->unplug) {
+        vcpu_slowdown_request(payer);
+        vcpu_slowdown_wake(payer);
+    }
 }
 
 void cpu_throttle_stop(void)
 {
-    ask_for(&migration_pct, 0);
+    cpu_throttle_set(0);
 }
 
 static const VcpuDebtor throttle_debtor = {
@@ -288,7 +339,9 @@ void qmp_set_cpu_throttle(int64_t percentage, Error **errp)
                    percentage, CPU_THROTTLE_PCT_MAX);
         return;
     }
-    ask_for(&user_pct, percentage);
+    if (qatomic_xchg(&user_pct, percentage) != percentage) {
+        vcpu_slowdown_changed();
+    }
 }
 
 CpuThrottleInfoList *qmp_query_cpu_throttle(Error **errp)
@@ -301,7 +354,7 @@ CpuThrottleInfoList *qmp_query_cpu_throttle(Error **errp)
         CpuThrottleInfo *info = g_new0(CpuThrottleInfo, 1);
 
         info->cpu_index = cpu->cpu_index;
-        info->percentage = cpu_throttle_get_percentage();
+        info->percentage = percentage_of(vcpu_slowdown_payer(cpu));
         info->ran_ns = account->ran_ns;
         info->slept_ns = account->slept_ns;
         QAPI_LIST_APPEND(tail, info);

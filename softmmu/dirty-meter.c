@@ -25,8 +25,6 @@
 #include "exec/ram_addr.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
-#include "sysemu/kvm.h"
-#include "sysemu/tcg.h"
 #include "trace.h"
 
 /* The best one first. */
@@ -34,6 +32,7 @@ static const DirtyMeter *const meters[] = {
     &dirty_meter_tcg,
     &dirty_meter_ring,
     &dirty_meter_faults,
+    &dirty_meter_estimate,
 };
 
 #define FORCED_NONE     "none"
@@ -56,14 +55,35 @@ static bool is_allowed(const DirtyMeter *one)
     return !meter.forced || g_str_equal(meter.forced, one->name);
 }
 
-const DirtyMeter *dirty_meter_in_use(void)
+static const DirtyMeter *find_meter(bool only_shares)
 {
     for (size_t i = 0; i < ARRAY_SIZE(meters); i++) {
-        if (is_allowed(meters[i]) && meters[i]->is_available()) {
+        if (meters[i]->only_shares == only_shares && is_allowed(meters[i]) &&
+            meters[i]->is_available()) {
             return meters[i];
         }
     }
     return NULL;
+}
+
+const DirtyMeter *dirty_meter_in_use(void)
+{
+    return find_meter(false);
+}
+
+const DirtyMeter *dirty_meter_of_shares(void)
+{
+    return find_meter(true);
+}
+
+static char *meter_names(void)
+{
+    GString *names = g_string_new(NULL);
+
+    for (size_t i = 0; i < ARRAY_SIZE(meters); i++) {
+        g_string_append_printf(names, "%s, ", meters[i]->name);
+    }
+    return g_string_free(names, false);
 }
 
 bool dirty_meter_force(const char *name, Error **errp)
@@ -74,8 +94,10 @@ bool dirty_meter_force(const char *name, Error **errp)
         known |= g_str_equal(name, meters[i]->name);
     }
     if (!known) {
-        error_setg(errp, "there is no meter '%s': it must be tcg, ring, faults "
-                   "or none", name);
+        g_autofree char *names = meter_names();
+
+        error_setg(errp, "there is no meter '%s': it must be one of %s" FORCED_NONE,
+                   name, names);
         return false;
     }
     g_free(meter.forced);

@@ -26,4 +26,22 @@ static inline int64_t thread_cpu_time_ns(void)
     return -1;
 }
 
+#ifndef _WIN32
+/**
+ * thread_cpu_time_of_ns: CPU time of another thread
+ *
+ * Returns: ns since it was started, -1 where the host cannot tell.
+ */
+static inline int64_t thread_cpu_time_of_ns(pthread_t thread)
+{
+    struct timespec ts;
+    clockid_t clock;
+
+    if (!pthread_getcpuclockid(thread, &clock) && !clock_gettime(clock, &ts)) {
+        return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+    }
+    return -1;
+}
+#endif
+
 #endif /* QEMU_THREAD_CPU_TIME_H */

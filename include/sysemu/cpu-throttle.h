@@ -2,8 +2,8 @@
  * Throttle vCPUs to a share of their run time
  *
  * How it works is told in softmmu/cpu-throttle.c.  Two parties throttle: a
- * migration, with cpu_throttle_set() and cpu_throttle_stop(), and the user,
- * with the QMP command set-cpu-throttle.  The higher percentage is in force.
+ * migration, with the functions here, and the user, with the QMP command
+ * set-cpu-throttle.  The higher percentage is in force.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -14,6 +14,7 @@
 #define SYSEMU_CPU_THROTTLE_H
 
 #include "qemu/timer.h"
+#include "hw/core/cpu.h"
 
 #define CPU_THROTTLE_PCT_MAX 99
 
@@ -33,7 +34,18 @@ void cpu_throttle_init(void);
 void cpu_throttle_set(int pct);
 
 /**
- * cpu_throttle_stop: take back what cpu_throttle_set() asked for
+ * cpu_throttle_set_vcpu: have one vCPU sleep for a share of its time
+ * @cpu: the vCPU
+ * @pct: the share, as above; 0 leaves it alone
+ *
+ * Until the next cpu_throttle_set() or cpu_throttle_stop().  Of vCPUs that one
+ * thread runs the highest percentage is in force, for all of them; set them in
+ * the order of the list.  BQL held.
+ */
+void cpu_throttle_set_vcpu(CPUState *cpu, int pct);
+
+/**
+ * cpu_throttle_stop: take back what both of these asked for
  *
  * vCPUs that sleep wake up, unless the user's own throttle keeps them asleep.
  * Any thread, with or without the BQL.
@@ -46,7 +58,7 @@ void cpu_throttle_stop(void);
 bool cpu_throttle_active(void);
 
 /**
- * cpu_throttle_get_percentage: the percentage in force
+ * cpu_throttle_get_percentage: the percentage in force, the highest of all vCPUs
  *
  * Returns: 0 where there is none, else 1 to 99.  Any thread.
  */

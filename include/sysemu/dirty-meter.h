@@ -25,6 +25,8 @@ typedef struct DirtyMeter {
     bool (*is_available)(void);
     /* There are hosts on which it sees less than what vCPUs write. */
     bool may_miss;
+    /* It counts no pages: it tells who writes what part of all that is. */
+    bool only_shares;
     /*
      * Optional: count what @cpu has written since the last call.  A meter
      * without it counts by itself, in the vCPU's thread.
@@ -38,13 +40,18 @@ typedef struct DirtyMeter {
 extern const DirtyMeter dirty_meter_tcg;
 extern const DirtyMeter dirty_meter_ring;
 extern const DirtyMeter dirty_meter_faults;
+extern const DirtyMeter dirty_meter_estimate;
 
 /**
- * dirty_meter_in_use: the best meter that there is here, or the one forced
+ * dirty_meter_in_use: the best meter of pages that there is here, or the one
+ * forced
  *
- * Returns: NULL if there is none.  BQL held.
+ * dirty_meter_of_shares: the best of those that only tell shares
+ *
+ * Return: NULL if there is none.  BQL held.
  */
 const DirtyMeter *dirty_meter_in_use(void);
+const DirtyMeter *dirty_meter_of_shares(void);
 
 /**
  * dirty_meter_force: for tests, use that one and no other

@@ -25,6 +25,9 @@
 typedef struct VcpuThrottleAccount {
     /* The percentage that this account goes by, 0 = not throttled. */
     int pct;
+    /* Asked of this vCPU alone, if the number is the current one (atomic). */
+    int single_pct;
+    unsigned single_nr;
     /* Slices in a row in which the vCPU was idle. */
     int idle_slices;
     /* When the run slice began: wall clock, and CPU time of the thread. */

@@ -77,6 +77,100 @@ static void alarms_need_no_punctual_main_loop(void)
     end();
 }
 
+static CPUState *second(void)
+{
+    return CPU_NEXT(first_cpu);
+}
+
+static void one_vcpu_sleeps_for_itself(void)
+{
+    begin(3, false);
+    cpu_throttle_set_vcpu(first_cpu, 0);
+    cpu_throttle_set_vcpu(second(), 90);
+    g_assert_cmpint(cpu_throttle_get_percentage(), ==, 90);
+    assert_near(settled_share(second(), 10 * SECOND), 90, 0.5);
+    g_assert_cmpfloat(share_over(first_cpu, SECOND), ==, 0);
+    g_assert_cmpfloat(share_over(CPU_NEXT(second()), SECOND), ==, 0);
+
+    /* Another one takes its place. */
+    cpu_throttle_set_vcpu(first_cpu, 50);
+    cpu_throttle_set_vcpu(second(), 0);
+    assert_near(settled_share(first_cpu, 10 * SECOND), 50, 0.5);
+    g_assert_cmpfloat(share_over(second(), SECOND), ==, 0);
+    end();
+}
+
+static void who_sleeps_at_99_wakes_when_let_go(void)
+{
+    begin(2, false);
+    cpu_throttle_set_vcpu(second(), 99);
+    world_run_for(SECOND);
+    until_asleep(second());
+    cpu_throttle_set_vcpu(second(), 0);
+    world_run_for(SCALE_MS / 10);
+    g_assert_false(world_sleeps(second()));
+    g_assert_cmpfloat(share_over(second(), SECOND), ==, 0);
+    end();
+}
+
+static void a_percentage_for_all_is_for_each(void)
+{
+    begin(2, false);
+    cpu_throttle_set_vcpu(second(), 99);
+    world_run_for(SECOND);
+    cpu_throttle_set(50);
+    g_assert_cmpint(cpu_throttle_get_percentage(), ==, 50);
+    assert_near(settled_share(first_cpu, 10 * SECOND), 50, 0.5);
+    assert_near(share_over(second(), 10 * SECOND), 50, 0.5);
+
+    /* The same percentage once more, after single ones, is news. */
+    cpu_throttle_set_vcpu(second(), 0);
+    world_run_for(SECOND);
+    cpu_throttle_set(50);
+    assert_near(settled_share(second(), 10 * SECOND), 50, 0.5);
+    end();
+}
+
+static void a_stop_ends_single_ones(void)
+{
+    begin(2, false);
+    cpu_throttle_set_vcpu(first_cpu, 99);
+    cpu_throttle_set_vcpu(second(), 20);
+    world_run_for(SECOND);
+    cpu_throttle_stop();
+    g_assert_false(cpu_throttle_active());
+    world_run_for(100 * MS);
+    g_assert_cmpfloat(share_over(first_cpu, SECOND), ==, 0);
+    g_assert_cmpfloat(share_over(second(), SECOND), ==, 0);
+    end();
+}
+
+static void the_users_own_counts_for_single_ones(void)
+{
+    begin(2, false);
+    qmp_set_cpu_throttle(50, NULL);
+    cpu_throttle_set_vcpu(first_cpu, 20);
+    cpu_throttle_set_vcpu(second(), 80);
+    assert_near(settled_share(first_cpu, 10 * SECOND), 50, 0.5);
+    assert_near(share_over(second(), 10 * SECOND), 80, 0.5);
+    end();
+}
+
+/* Where one thread runs all vCPUs, they have one throttle. */
+static void a_shared_thread_goes_by_the_highest(void)
+{
+    begin(2, true);
+    cpu_throttle_set_vcpu(first_cpu, 20);
+    cpu_throttle_set_vcpu(second(), 80);
+    world_run_for(2 * SECOND);
+    assert_near(settled_share(first_cpu, 10 * SECOND), 80, 0.5);
+    /* In the order of the list, the first one begins anew. */
+    cpu_throttle_set_vcpu(first_cpu, 20);
+    cpu_throttle_set_vcpu(second(), 0);
+    assert_near(settled_share(first_cpu, 10 * SECOND), 20, 0.5);
+    end();
+}
+
 static void sleeps_are_short(void)
 {
     for (int pct = 1; pct <= 99; pct++) {
@@ -244,6 +338,12 @@ int main(int argc, char **argv)
     TEST(share_is_right_when_timers_are_late);
     TIMER_TEST(hopeless_lateness_costs_share_not_silence);
     ALARM_TEST(alarms_need_no_punctual_main_loop);
+    TEST(one_vcpu_sleeps_for_itself);
+    TEST(who_sleeps_at_99_wakes_when_let_go);
+    TEST(a_percentage_for_all_is_for_each);
+    TEST(a_stop_ends_single_ones);
+    TEST(the_users_own_counts_for_single_ones);
+    TIMER_TEST(a_shared_thread_goes_by_the_highest);
     TEST(sleeps_are_short);
     TEST(crowds_take_longer_turns);
     TEST(idle_vcpu_owes_nothing_and_is_let_be);
