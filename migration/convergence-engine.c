@@ -49,6 +49,8 @@
 #define CAPPED 0.9
 /* There QEMU's loop comes round, and may end, once in so much. */
 #define CAPPED_LOOP_S 0.1
+/* A look is late by so much, on average. */
+#define LOOP_NS (50 * NS_PER_MS)
 /* Looks: neither closer than QEMU's loop comes round, nor too few. */
 #define MIN_LOOK_NS (100 * NS_PER_MS)
 #define MAX_LOOK_NS (250 * NS_PER_MS)
@@ -172,7 +174,8 @@ int64_t convergence_probe_lead_ns(const ConvergenceEngine *engine,
     return sample->bulk_pass && engine->policy == &convergence_predictive &&
            engine->model.least_sync_busy_ns <= BULK_SYNC_MAX_NS &&
            convergence_estimate_wants_probe(engine, sample, HUGE_VAL) ?
-           (looks - engine->estimate.probes + 1) * CONVERGENCE_PROBE_NS : 0;
+           (looks - engine->estimate.probes + 1) *
+           (CONVERGENCE_PROBE_NS + LOOP_NS) : 0;
 }
 
 /*

@@ -30,9 +30,8 @@
  *
  * A look in which next to nothing is dirtied tells that all that ran only read;
  * this is group testing, and takes looks in the order of 2 log2(n) where few
- * write.  Where many do, no look is calm, and the fit has to tell them.  Halves
- * are made by the bits of numbers, so that any two of those not told are on
- * different sides sooner or later; by chance they may never be.
+ * write.  Where many do, no look is calm, and the fit has to tell them.  Halves by
+ * chance were tried: two vCPUs that are on one side each time cannot be told.
  *
  * A guest may do something else just then.  So looks count in pairs: both halves
  * together dirty at least half of what all did before, or the pair is void.
@@ -40,10 +39,13 @@
  * void pairs, and when those told turn out to write after all for the second
  * time, all are taken to be alike for good.
  *
- * What a probe costs: half of those not told stand still for a look.  What it
- * saves: whoever reads goes without the throttle of the tail.  With half of the
- * vCPUs readers, and the number of those not told halved by each pair, a probe
- * pays where the tail takes longer than half of the time that the looks take.
+ * What a pair costs: each of those not told stands still for one look.  What it
+ * saves: those that read go without the throttle of the tail.  If half of the
+ * vCPUs read, it pays where the tail takes longer than two looks.  If none do it
+ * is lost, and it should be no more than an eighth of what the tail costs anyway:
+ * the tail has to take as long as eight looks.  How many vCPUs there are does not
+ * matter: each pair that tells something halves the number of those that the next
+ * one costs anything.
  *
  * Rejected: to let single vCPUs go in the tail, one by one.  Who lets a writer
  * go by mistake has all of its pages to send once more.
@@ -72,17 +74,23 @@
 /* One that ran for more than this was there to write, if it does. */
 #define RUNS 0.3
 /* Looks with less than this part of what is usual are calm. */
-#define CALM 0.15
+#define CALM 0.25
 /* Of its fair share: who surely writes less than this is a reader. */
 #define READER 0.5
 /* What two halves dirty, of what the whole did. */
 #define PAIR_LEAST 0.5
 #define VOID_PAIRS_MAX 2
+/* Pairs in a row that told nothing: where all write, it takes no more. */
+#define FRUITLESS_MAX 2
 #define STRIKES_MAX 2
 /* So many times what was dirtied while those that write were held is odd. */
 #define DOUBTFUL 2
-/* What a probe may take, of the tail that it shortens for those that read. */
-#define TAIL_PART 0.5
+/*
+ * The tail has to take as long as so many looks, and twice as long for another
+ * pair after one in vain.
+ */
+#define TAIL_LOOKS 8
+#define FRUITLESS_TAIL 2
 #define RATIONAL_EPSILON 1e-9
 
 #define FOREACH_VCPU(vcpu, sample)                                          \
@@ -103,7 +111,14 @@ bool convergence_estimate_works(const ConvergenceEngine *engine,
                                 const ConvergenceSample *sample)
 {
     return sample->run_times_known && !sample->metered &&
-           sample->n_vcpus > 1 && engine->estimate.strikes < STRIKES_MAX;
+           convergence_tells_vcpus_apart(engine, sample);
+}
+
+bool convergence_tells_vcpus_apart(const ConvergenceEngine *engine,
+                                   const ConvergenceSample *sample)
+{
+    return sample->n_vcpus > 1 && engine->estimate.strikes < STRIKES_MAX &&
+           (sample->metered || sample->run_times_known);
 }
 
 static double ran_part(const ConvergenceVcpu *vcpu, unsigned look)
@@ -416,31 +431,39 @@ unsigned convergence_estimate_looks(unsigned n_vcpus)
     return n_vcpus > 1 ? ceil(3 * log2(n_vcpus)) + 1 : 0;
 }
 
-/* Bits that the ranks of so many have. */
-static unsigned rank_bits(unsigned n)
+/* Among those not told, by what they are taken to write: 0 writes most. */
+static unsigned rank_of(const ConvergenceSample *sample,
+                        const ConvergenceVcpu *one)
 {
-    unsigned bits = 1;
+    unsigned rank = 0;
 
-    while (n > 1U << bits) {
-        bits++;
+    FOREACH_VCPU(vcpu, sample) {
+        if (!is_told(vcpu)) {
+            rank += vcpu->estimate.rate_bytes_per_s >
+                    one->estimate.rate_bytes_per_s ||
+                    (vcpu < one && vcpu->estimate.rate_bytes_per_s ==
+                                   one->estimate.rate_bytes_per_s);
+        }
     }
-    return bits;
+    return rank;
 }
 
 /*
- * Of those not told, those with a bit set in their rank, another bit for each
- * pair: after as many pairs as there are bits, any two of them were on different
- * sides once.
+ * The half that seems to write most: if it is all that does, the other one is
+ * told.  Where that told nothing, those with a bit set in their rank, another bit
+ * each time.
  */
 static void hold_half(const ConvergenceEstimate *estimate,
                       const ConvergenceSample *sample)
 {
-    unsigned bit = estimate->pairs % rank_bits(count_untold(sample));
-    unsigned rank = 0;
+    unsigned untold = count_untold(sample);
 
     FOREACH_VCPU(vcpu, sample) {
-        vcpu->estimate.held = !is_told(vcpu) && (rank >> bit & 1);
-        rank += !is_told(vcpu);
+        unsigned rank = is_told(vcpu) ? 0 : rank_of(sample, vcpu);
+
+        vcpu->estimate.held = !is_told(vcpu) &&
+            (estimate->fruitless ? rank >> (estimate->fruitless - 1) & 1 :
+                                   rank < untold / 2);
     }
 }
 
@@ -484,8 +507,6 @@ static void end_pair(ConvergenceEstimate *estimate,
     double all = estimate->usual_bytes_per_s;
     unsigned untold = count_untold(sample);
 
-    estimate->pairs++;
-
     if (a + b < all * PAIR_LEAST) {
         estimate->looks[first].valid = false;
         estimate->looks[second].valid = false;
@@ -506,37 +527,59 @@ static void end_pair(ConvergenceEstimate *estimate,
                           estimate->fruitless + 1;
 }
 
+/*
+ * Who is not told is no reader for all that is known, however little the fit
+ * gives it.
+ */
+static double share_of(const ConvergenceVcpu *vcpu, double fair)
+{
+    return is_told(vcpu) ? 0 : MAX(vcpu->estimate.rate_bytes_per_s,
+                                   fair * READER);
+}
+
+static void share(const ConvergenceSample *sample)
+{
+    double fair = all_bytes_per_s(sample) / MAX(count_untold(sample), 1);
+    double sum = 0;
+
+    FOREACH_VCPU(vcpu, sample) {
+        sum += share_of(vcpu, fair);
+    }
+    FOREACH_VCPU(vcpu, sample) {
+        vcpu->dirty_share = sum > 0 ? share_of(vcpu, fair) / sum :
+                            1.0 / sample->n_vcpus;
+    }
+}
+
+static void learn_look(ConvergenceEstimate *estimate,
+                       const ConvergenceSample *sample)
+{
+    add_look(estimate, sample);
+    fit_rates(estimate, sample);
+    if (!estimate->probing) {
+        return;
+    }
+    estimate->probes++;
+    if (estimate->second_half) {
+        end_pair(estimate, sample);
+    }
+}
+
 void convergence_estimate_learn(ConvergenceEngine *engine,
                                 const ConvergenceSample *sample)
 {
     ConvergenceEstimate *estimate = &engine->estimate;
-    double sum = 0;
 
-    if (!convergence_estimate_works(engine, sample) ||
-        sample->interval_ns < LEAST_LOOK_S * NS_PER_S) {
+    if (!convergence_estimate_works(engine, sample)) {
         return;
     }
     if (sample->unseen_bytes) {
-        /* What was dirtied is not known; the pair is begun anew. */
+        /* What was dirtied is not known; a pair that was begun is void. */
         let_go(estimate, sample);
-        return;
+    } else if (sample->interval_ns >= LEAST_LOOK_S * NS_PER_S) {
+        learn_look(estimate, sample);
     }
-    add_look(estimate, sample);
-    fit_rates(estimate, sample);
-    if (estimate->probing) {
-        estimate->probes++;
-    }
-    if (estimate->probing && estimate->second_half) {
-        end_pair(estimate, sample);
-    }
-    FOREACH_VCPU(vcpu, sample) {
-        sum += is_told(vcpu) ? 0 : vcpu->estimate.rate_bytes_per_s;
-    }
-    FOREACH_VCPU(vcpu, sample) {
-        vcpu->dirty_share = !(sum > 0) ? 1.0 / sample->n_vcpus :
-                            is_told(vcpu) ? 0 :
-                            vcpu->estimate.rate_bytes_per_s / sum;
-    }
+    share(sample);
 }
 
 bool convergence_estimate_wants_probe(const ConvergenceEngine *engine,
@@ -550,8 +593,9 @@ bool convergence_estimate_wants_probe(const ConvergenceEngine *engine,
     return convergence_estimate_works(engine, sample) &&
            count_untold(sample) > 1 && estimate->probes < looks &&
            estimate->void_pairs < VOID_PAIRS_MAX &&
-           estimate->fruitless < rank_bits(count_untold(sample)) &&
-           tail_s > looks * look_s * TAIL_PART;
+           estimate->fruitless < FRUITLESS_MAX &&
+           tail_s > look_s * TAIL_LOOKS *
+                    (estimate->fruitless ? FRUITLESS_TAIL : 1);
 }
 
 void convergence_estimate_probe(ConvergenceEngine *engine,

@@ -237,10 +237,18 @@ uint8_t convergence_share_out(const ConvergenceSample *sample,
 #define CONVERGENCE_PROBE_NS (250 * NS_PER_MS)
 
 /**
- * convergence_estimate_works: whether vCPUs are told apart by an estimate
+ * convergence_tells_vcpus_apart: whether single vCPUs are throttled
  *
- * False where something counts their pages, where their run times are not
- * known, and once the estimate was wrong twice in this migration.
+ * False where nothing tells them apart, and once it was wrong twice in this
+ * migration about who writes.
+ */
+bool convergence_tells_vcpus_apart(const ConvergenceEngine *engine,
+                                   const ConvergenceSample *sample);
+
+/**
+ * convergence_estimate_works: whether that is told by an estimate
+ *
+ * False where something counts the pages of each, or run times are not known.
  */
 bool convergence_estimate_works(const ConvergenceEngine *engine,
                                 const ConvergenceSample *sample);

@@ -107,18 +107,11 @@ static double min_share(const ConvergenceParams *params)
     return (100.0 - params->max_throttle_pct) / 100;
 }
 
-static bool tells_vcpus_apart(const ConvergenceEngine *engine,
-                              const ConvergenceSample *sample)
-{
-    return sample->n_vcpus > 1 &&
-           (sample->metered || convergence_estimate_works(engine, sample));
-}
-
 /* Of the guest's full speed, by what was dirtied in the last look. */
 static double share_in_force(const ConvergenceEngine *engine,
                              const ConvergenceSample *sample)
 {
-    double share = tells_vcpus_apart(engine, sample) ?
+    double share = convergence_tells_vcpus_apart(engine, sample) ?
                    convergence_share_in_force(sample) :
                    (100.0 - sample->throttle_pct) / 100;
 
@@ -131,7 +124,7 @@ static void throttle(const ConvergenceEngine *engine,
                      const ConvergenceSample *sample, double share,
                      ConvergenceDecision *decision)
 {
-    decision->vcpus_throttled = tells_vcpus_apart(engine, sample);
+    decision->vcpus_throttled = convergence_tells_vcpus_apart(engine, sample);
     if (decision->vcpus_throttled) {
         decision->throttle_pct = convergence_share_out(sample, params, share);
         return;
@@ -239,28 +232,57 @@ static void count_looks(ConvergenceEngine *engine,
     }
 }
 
+/* Of vCPUs that run free while others are slowed; where they are metered. */
+static double dirtied_by_free(const ConvergenceSample *sample)
+{
+    double sum = 0;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        if (!sample->vcpus[i].throttle_pct) {
+            sum += convergence_rate(sample->vcpus[i].touched_bytes,
+                                    sample->interval_ns);
+        }
+    }
+    return sum;
+}
+
 /*
- * Those that write are slowed as much as is allowed, and still more is dirtied
- * than was aimed at: by those that were taken for readers.  Two looks in a row
- * tell that from a burst.
+ * Whether those taken for readers write: too much is dirtied by them, or where
+ * nothing counts that, although those that write are slowed as far as can be.
  */
-static void doubt_readers(ConvergenceEngine *engine,
+static bool readers_write(const ConvergenceEngine *engine,
                           const ConvergenceParams *params,
                           const ConvergenceSample *sample, double target)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    double rate = engine->model.last_dirty_bytes_per_s;
     bool all_alike = true;
 
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         all_alike &= sample->vcpus[i].throttle_pct == sample->throttle_pct;
     }
-    if (all_alike || !convergence_estimate_works(engine, sample) ||
-        sample->throttle_pct < params->max_throttle_pct ||
-        engine->model.last_dirty_bytes_per_s < target * TARGET_HIGH ||
-        !convergence_estimate_doubts(engine,
-                                     engine->model.last_dirty_bytes_per_s)) {
+    if (all_alike || !convergence_tells_vcpus_apart(engine, sample)) {
+        return false;
+    }
+    if (sample->metered) {
+        return dirtied_by_free(sample) > target * TARGET_HIGH;
+    }
+    return sample->throttle_pct >= params->max_throttle_pct &&
+           ((rate > target * TARGET_HIGH &&
+             convergence_estimate_doubts(engine, rate)) ||
+            engine->predictive.outpaced >= OUTPACED_LOOKS);
+}
+
+/* Two looks in a row tell that from a burst, and from a lump. */
+static void doubt_readers(ConvergenceEngine *engine,
+                          const ConvergenceParams *params,
+                          const ConvergenceSample *sample, double target)
+{
+    ConvergencePredictiveState *state = &engine->predictive;
+    unsigned looks = sample->metered ? 1 : MISTAKEN_LOOKS;
+
+    if (!readers_write(engine, params, sample, target)) {
         state->mistaken = 0;
-    } else if (++state->mistaken >= MISTAKEN_LOOKS) {
+    } else if (++state->mistaken >= looks) {
         state->mistaken = 0;
         convergence_estimate_strike(engine, sample);
     }
@@ -320,11 +342,16 @@ static void slow_down(ConvergenceEngine *engine,
 }
 
 /*
- * Near the end of the bulk pass, if the guest is going to need help.  Returns:
- * whether some vCPUs are held now.
+ * Before the guest is slowed, while pages that it writes are still to be sent
+ * anyway.
+ *
+ * @now: it is about to be slowed; else it is soon enough to begin when the bulk
+ *       pass has just so long to go
+ *
+ * Returns: whether some vCPUs are held now.
  */
 static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
-                  const ConvergenceSample *sample,
+                  const ConvergenceSample *sample, bool now,
                   ConvergenceDecision *decision)
 {
     const ConvergenceModel *model = &engine->model;
@@ -336,16 +363,11 @@ static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
     double tail_s = convergence_model_dirty_at_bulk_end(model, sample,
                                                         HUGE_VAL) /
                     model->drain_bytes_per_s;
-    unsigned unsure = UINT_MAX;
 
     if (!lead_s || sample->unseen_bytes || !model->dirty_known ||
-        ends_s < (half ? 1 : 2) * look_s || ends_s > lead_s + LEAD_S ||
-        !convergence_model_needs_help(model, params,
-                                      convergence_threshold(engine, params),
-                                      convergence_limit_ms(engine, params),
-                                      &unsure) ||
+        ends_s < (half ? 1 : 2) * look_s ||
+        (!now && ends_s > lead_s + LEAD_S) ||
         !convergence_estimate_wants_probe(engine, sample, tail_s)) {
-        convergence_estimate_end_probe(engine, sample);
         return false;
     }
     convergence_estimate_probe(engine, sample);
@@ -361,13 +383,42 @@ static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
     return true;
 }
 
+/* Returns: whether to slow the guest from now on. */
+static bool must_slow_down(ConvergenceEngine *engine,
+                           const ConvergenceParams *params,
+                           const ConvergenceSample *sample,
+                           ConvergenceDecision *decision)
+{
+    ConvergencePredictiveState *state = &engine->predictive;
+    const ConvergenceModel *model = &engine->model;
+    double least = model->last_dirty_bytes_per_s * min_share(params);
+    bool early = convergence_model_is_early(model, sample, least);
+    /* In the bulk pass a look that cannot tell is taken for one that can. */
+    unsigned surely = UINT_MAX;
+    bool help = convergence_model_needs_help(
+        model, params, convergence_threshold(engine, params),
+        convergence_limit_ms(engine, params),
+        early ? &surely : &state->unsure);
+
+    watch(engine, params, sample, decision);
+    if (help && probe(engine, params, sample, !early, decision)) {
+        return false;
+    }
+    convergence_estimate_end_probe(engine, sample);
+    if (help && !early) {
+        return true;
+    }
+    decision->next_sync_ns = convergence_watch_ns(engine, params, sample,
+                                                  state->unsure);
+    return false;
+}
+
 static void predictive_decide(ConvergenceEngine *engine,
                               const ConvergenceParams *params,
                               const ConvergenceSample *sample,
                               ConvergenceDecision *decision)
 {
     ConvergencePredictiveState *state = &engine->predictive;
-    const ConvergenceModel *model = &engine->model;
 
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
     if (state->given_up) {
@@ -377,28 +428,10 @@ static void predictive_decide(ConvergenceEngine *engine,
         return;
     }
     if (!state->engaged) {
-        double least = model->last_dirty_bytes_per_s * min_share(params);
-
-        if (convergence_model_is_early(model, sample, least) ||
-            !convergence_model_needs_help(model, params,
-                                          convergence_threshold(engine,
-                                                                params),
-                                          convergence_limit_ms(engine, params),
-                                          &state->unsure)) {
-            watch(engine, params, sample, decision);
-            if (!probe(engine, params, sample, decision)) {
-                decision->next_sync_ns = convergence_watch_ns(engine, params,
-                                                              sample,
-                                                              state->unsure);
-            }
+        if (!must_slow_down(engine, params, sample, decision)) {
             return;
         }
         state->engaged = true;
-        if (engine->estimate.probing) {
-            /* What was dirtied before it is what there is to go by. */
-            convergence_estimate_end_probe(engine, sample);
-            throttle(engine, params, sample, 1, decision);
-        }
     }
     count_looks(engine, params, sample);
     if (state->in_vain >= IN_VAIN_LOOKS) {

@@ -261,7 +261,6 @@ typedef struct ConvergenceEstimate {
     /* While those that write were held: what the others may well dirty. */
     double calm_bytes_per_s;
     unsigned probes;                /* looks so far in which some were held */
-    unsigned pairs;
     unsigned void_pairs;
     unsigned fruitless;             /* pairs in a row that told nothing new */
     unsigned strikes;               /* times that it was found to be wrong */
