@@ -71,8 +71,8 @@
 #define LEAST_LOOK_S 0.05
 /* A vCPU that ran for less is idle, and writes nothing to speak of. */
 #define IDLE 0.02
-/* One that ran for more than this was there to write, if it does. */
-#define RUNS 0.3
+/* One that ran for so much of what is usual was there to write, if it does. */
+#define RUNS 0.5
 /* Looks with less than this part of what is usual are calm. */
 #define CALM 0.25
 /* Of its fair share: who surely writes less than this is a reader. */
@@ -494,7 +494,8 @@ static void tell_by_look(ConvergenceEstimate *estimate,
     }
     estimate->calm_bytes_per_s += rate;
     FOREACH_VCPU(vcpu, sample) {
-        vcpu->estimate.reads |= ran_part(vcpu, look) > RUNS;
+        vcpu->estimate.reads |= ran_part(vcpu, look) >
+                                vcpu->estimate.busy * RUNS;
     }
 }
 

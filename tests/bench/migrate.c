@@ -77,6 +77,30 @@ static void take_meters(MigrateSample *sample, JsonObject *info)
     }
 }
 
+/* After the bulk pass, in which single vCPUs may be held to tell them apart */
+static void take_slowed(MigrateResult *result, JsonObject *info)
+{
+    JsonNode *node = json_object_get_member(info, "convergence");
+    JsonObject *convergence = node ? json_node_get_object(node) : NULL;
+    JsonArray *vcpus = convergence &&
+                       json_object_has_member(convergence, "vcpus") ?
+        json_object_get_array_member(convergence, "vcpus") : NULL;
+    g_autoptr(GString) slowed = g_string_new(NULL);
+
+    for (unsigned i = 0; vcpus && i < json_array_get_length(vcpus); i++) {
+        JsonObject *vcpu = json_array_get_object_element(vcpus, i);
+
+        if (json_object_get_int_member(vcpu, "throttle-percentage") >= 50) {
+            g_string_append_printf(slowed, "%s%d", slowed->len ? "," : "",
+                                   (int)json_object_get_int_member(vcpu, "id"));
+        }
+    }
+    if (slowed->len && migrate_info_int(info, "convergence", "passes")) {
+        g_free(result->slowed);
+        result->slowed = g_strdup(slowed->str);
+    }
+}
+
 static void take_sample(MigrateResult *result, const MigrateSpec *spec,
                         JsonObject *info, gint64 start_us)
 {
@@ -100,6 +124,7 @@ static void take_sample(MigrateResult *result, const MigrateSpec *spec,
     };
 
     take_meters(&sample, info);
+    take_slowed(result, info);
     g_array_append_val(result->timeline, sample);
     result->max_throttle_pct = MAX(result->max_throttle_pct,
                                    sample.throttle_pct);
@@ -372,6 +397,7 @@ void migrate_result_free(MigrateResult *result)
         g_array_unref(result->timeline);
         g_clear_pointer(&result->work_timeline, g_array_unref);
         g_free(result->why);
+        g_free(result->slowed);
         g_free(result);
     }
 }

@@ -75,6 +75,8 @@ typedef struct MigrateResult {
     MigrateOutcome outcome;
     char *why;                  /* NULL unless MIGRATE_FAILED */
     gboolean guest_ended;       /* it was reset, or shut itself down */
+    /* vCPUs that slept for half of their time or more in the last look: "0,3" */
+    char *slowed;
     gint64 total_ms;            /* when capped: the cap */
     gint64 downtime_ms;         /* -1: none measured */
     gint64 expected_downtime_ms; /* as foretold last before the switch-over */
