@@ -81,59 +81,21 @@ static bool migration_under_way(QTestState *vm)
     return under_way;
 }
 
-/* What the migration under way says of each vCPU, -1 where it says nothing. */
-static void say_of_each(QTestState *vm, const char *what, int64_t *values,
-                        int vcpus)
-{
-    QDict *info = vm_query(vm, "query-migrate");
-    QDict *convergence = qdict_get_qdict(info, "convergence");
-    const QListEntry *entry;
-
-    for (int v = 0; v < vcpus; v++) {
-        values[v] = -1;
-    }
-    if (convergence) {
-        QLIST_FOREACH_ENTRY(qdict_get_qlist(convergence, "vcpus"), entry) {
-            QDict *v = qobject_to(QDict, qlist_entry_obj(entry));
-            int64_t id = qdict_get_int(v, "id");
-
-            if (id < vcpus) {
-                values[id] = qdict_get_int(v, what);
-            }
-        }
-    }
-    qobject_unref(info);
-}
-
-static int64_t said_of(QTestState *vm, int vcpu, const char *what)
-{
-    g_autofree int64_t *values = g_new(int64_t, vcpu + 1);
-
-    say_of_each(vm, what, values, vcpu + 1);
-    return values[vcpu];
-}
-
 /* Nothing slows it now; it has its speed back when the host lets it. */
 static void assert_nothing_slows(QTestState *vm, double full_mb_per_s)
 {
     g_assert_cmpint(vm_throttle_pct(vm), ==, 0);
     for (int vcpu = 0; vcpu < 2; vcpu++) {
-        g_assert_cmpint(said_of(vm, vcpu, "dirty-limit"), <=, 0);
+        g_assert_cmpint(vm_said_of(vm, vcpu, "dirty-limit"), <=, 0);
         g_assert_cmpint(vm_limit_shown(vm, vcpu, "limit-rate"), ==, 0);
     }
     vm_assert_speed_back(vm, full_mb_per_s * 1e6 / 4);
 }
 
-static void migrate_to_nowhere(QTestState *vm)
-{
-    qtest_qmp_assert_success(vm, "{'execute': 'migrate', 'arguments':"
-                             " {'uri': 'exec:cat >/dev/null'}}");
-}
-
 static void wait_until_limited(QTestState *vm)
 {
     for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
-        if (said_of(vm, 0, "dirty-limit") > 0) {
+        if (vm_said_of(vm, 0, "dirty-limit") > 0) {
             return;
         }
         g_usleep(20 * 1000);
@@ -150,11 +112,11 @@ static void test_random_operations_leave_nothing(void)
     vm_wait_guest_up(vm);
     allow_migrations(vm);
     before = vm_mb_per_s(vm, 1);
-    migrate_to_nowhere(vm);
+    vm_migrate_to_nowhere(vm);
     wait_until_limited(vm);
     for (int i = 0; i < 200; i++) {
         random_operation(vm);
-        seen_limited += said_of(vm, 0, "dirty-limit") > 0;
+        seen_limited += vm_said_of(vm, 0, "dirty-limit") > 0;
     }
     g_test_message("a migration limited it after %u of 200 operations",
                    seen_limited);
@@ -187,17 +149,17 @@ static void test_readers_are_not_slowed(void)
     g_assert_true(vm_readers_work(vm));
     allow_migrations(vm);
     vm_set(vm, "'max-bandwidth': 64000000");
-    migrate_to_nowhere(vm);
+    vm_migrate_to_nowhere(vm);
     for (int i = 0; i < VM_PATIENCE_S * 10 && looks < 30; i++) {
         int64_t limit[4], pct[4];
 
         g_usleep(100 * 1000);
-        say_of_each(vm, "dirty-limit", limit, 4);
+        vm_say_of_each(vm, "dirty-limit", limit, 4);
         if (limit[0] <= 0 && looks) {
             break;
         }
         looks += limit[0] > 0;
-        say_of_each(vm, "throttle-percentage", pct, 4);
+        vm_say_of_each(vm, "throttle-percentage", pct, 4);
         for (int v = 0; looks && v < 4; v++) {
             /* Whoever only rewrites some pages may do so, whatever the level. */
             g_assert_cmpint(limit[v], >=, limit[0]);
@@ -231,9 +193,9 @@ static void test_cancel_gives_the_speed_back(void)
     before = vm_mb_per_s(vm, 1);
     for (int i = 0; i < 30; i++) {
         vm_set(vm, "'convergence-policy': '%s'", policies[i % 3]);
-        migrate_to_nowhere(vm);
+        vm_migrate_to_nowhere(vm);
         g_usleep(g_test_rand_int_range(0, 2000 * 1000));
-        seen_slowed += said_of(vm, 0, "throttle-percentage") > 0;
+        seen_slowed += vm_said_of(vm, 0, "throttle-percentage") > 0;
         qtest_qmp_assert_success(vm, "{'execute': 'migrate_cancel'}");
         /* A guest at 99 %, or at a limit of 13 MB/s, is far from that. */
         assert_nothing_slows(vm, before);

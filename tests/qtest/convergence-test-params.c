@@ -331,13 +331,13 @@ static void test_bad_properties(void)
     assert_does_not_start("qtest", "migration.convergence-policy=dirty-limit",
                           "-accel kvm,dirty-ring-size=4096");
     assert_does_not_start("tcg", "migration.x-convergence-meter=magic",
-                          "there is no meter 'magic': it must be tcg, ring, "
-                          "faults or none");
+                          "there is no meter 'magic': it must be one of tcg, "
+                          "ring, faults, estimate, none");
 }
 
 static void test_meter_can_be_forced(void)
 {
-    static const char *const others[] = { "ring", "faults", "none" };
+    static const char *const others[] = { "ring", "faults", "estimate", "none" };
     QTestState *vm;
 
     for (int i = 0; i < ARRAY_SIZE(others); i++) {

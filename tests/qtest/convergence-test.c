@@ -24,6 +24,7 @@ int main(int argc, char **argv)
     convergence_add_stop_tests();
     convergence_add_limit_tests();
     convergence_add_ram_tests();
+    convergence_add_estimate_tests();
     convergence_add_peer_tests();
     ret = g_test_run();
     vm_teardown();

@@ -217,6 +217,43 @@ void pair_cancel(Pair *pair)
     vm_wait_status(pair->from, "cancelled");
 }
 
+void vm_say_of_each(QTestState *vm, const char *what, int64_t *values,
+                    int vcpus)
+{
+    QDict *info = vm_query(vm, "query-migrate");
+    QDict *convergence = qdict_get_qdict(info, "convergence");
+    const QListEntry *entry;
+
+    for (int v = 0; v < vcpus; v++) {
+        values[v] = -1;
+    }
+    if (convergence) {
+        QLIST_FOREACH_ENTRY(qdict_get_qlist(convergence, "vcpus"), entry) {
+            QDict *v = qobject_to(QDict, qlist_entry_obj(entry));
+            int64_t id = qdict_get_int(v, "id");
+
+            if (id < vcpus) {
+                values[id] = qdict_get_int(v, what);
+            }
+        }
+    }
+    qobject_unref(info);
+}
+
+int64_t vm_said_of(QTestState *vm, int vcpu, const char *what)
+{
+    g_autofree int64_t *values = g_new(int64_t, vcpu + 1);
+
+    vm_say_of_each(vm, what, values, vcpu + 1);
+    return values[vcpu];
+}
+
+void vm_migrate_to_nowhere(QTestState *vm)
+{
+    qtest_qmp_assert_success(vm, "{'execute': 'migrate', 'arguments':"
+                             " {'uri': 'exec:cat >/dev/null'}}");
+}
+
 void pair_start_destination(Pair *pair, const char *args)
 {
     g_autofree char *all_args = NULL;

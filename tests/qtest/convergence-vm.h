@@ -122,6 +122,13 @@ bool view_is(const MigrationView *view, const char *status);
 bool view_is_over(const MigrationView *view);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MigrationView, view_free)
 
+/* What the migration under way says of each vCPU, -1 where it says nothing. */
+void vm_say_of_each(QTestState *vm, const char *what, int64_t *values,
+                    int vcpus);
+int64_t vm_said_of(QTestState *vm, int vcpu, const char *what);
+/* To a destination that takes all and answers nothing. */
+void vm_migrate_to_nowhere(QTestState *vm);
+
 /* Source and destination of one migration. */
 typedef struct Pair {
     QTestState *from;
@@ -155,6 +162,7 @@ void convergence_add_step_tests(void);
 void convergence_add_stop_tests(void);
 void convergence_add_limit_tests(void);
 void convergence_add_ram_tests(void);
+void convergence_add_estimate_tests(void);
 void convergence_add_peer_tests(void);
 
 #endif /* TESTS_QTEST_CONVERGENCE_VM_H */
