@@ -310,7 +310,7 @@ static bool see_rewrites(const ConvergenceEngine *engine,
                      NS_PER_S;
 
     return !sample->bulk_pass || decision->throttle_pct ||
-           decision->vcpus_limited ||
+           decision->vcpus_limited || engine->wants_rewrites ||
            ends_ns < decision->next_sync_ns + LEAD_NS +
                      convergence_probe_lead_ns(engine, sample);
 }
@@ -363,6 +363,7 @@ convergence_engine_update(ConvergenceEngine *engine,
     engine->planned_bytes_per_s = engine->model.dirty_bytes_per_s;
     engine->planned_is_new = false;
     engine->seeking = false;
+    engine->wants_rewrites = false;
     engine->policy->decide(engine, params, sample, decision);
     if (decision->throttle_pct > params->max_throttle_pct) {
         decision->throttle_pct = params->max_throttle_pct;

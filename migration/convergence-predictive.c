@@ -77,6 +77,8 @@
 #define MISTAKEN_LOOKS 2
 /* Probes begin so long before they have to. */
 #define LEAD_S 0.5
+/* Looks that were to tell what is written again, and did not: so be it. */
+#define BLIND_MAX 2
 /* Above this part of the drain rate there is no progress to speak of ... */
 #define NO_PROGRESS 0.9
 /* ... and after that many looks at it this is told. */
@@ -348,7 +350,7 @@ static void slow_down(ConvergenceEngine *engine,
  * @now: it is about to be slowed; else it is soon enough to begin when the bulk
  *       pass has just so long to go
  *
- * Returns: whether some vCPUs are held now.
+ * Returns: whether some vCPUs are held now, or will be after the next look.
  */
 static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
                   const ConvergenceSample *sample, bool now,
@@ -364,11 +366,17 @@ static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
                                                         HUGE_VAL) /
                     model->drain_bytes_per_s;
 
-    if (!lead_s || sample->unseen_bytes || !model->dirty_known ||
-        ends_s < (half ? 1 : 2) * look_s ||
+    if (!lead_s || ends_s < (half ? 1 : 2) * look_s ||
         (!now && ends_s > lead_s + LEAD_S) ||
         !convergence_estimate_wants_probe(engine, sample, tail_s)) {
         return false;
+    }
+    decision->next_sync_ns = CONVERGENCE_PROBE_NS;
+    engine->seeking = true;
+    if (sample->unseen_bytes) {
+        /* First of all it has to be seen what is dirtied while all run. */
+        engine->wants_rewrites = true;
+        return ++engine->estimate.blind <= BLIND_MAX;
     }
     convergence_estimate_probe(engine, sample);
     decision->throttle_pct = params->max_throttle_pct;
@@ -378,8 +386,6 @@ static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
 
         vcpu->throttle_pct = vcpu->estimate.held ? params->max_throttle_pct : 0;
     }
-    decision->next_sync_ns = CONVERGENCE_PROBE_NS;
-    engine->seeking = true;
     return true;
 }
 

@@ -261,6 +261,7 @@ typedef struct ConvergenceEstimate {
     /* While those that write were held: what the others may well dirty. */
     double calm_bytes_per_s;
     unsigned probes;                /* looks so far in which some were held */
+    unsigned blind;                 /* looks that were to tell, and did not */
     unsigned void_pairs;
     unsigned fruitless;             /* pairs in a row that told nothing new */
     unsigned strikes;               /* times that it was found to be wrong */
@@ -335,6 +336,8 @@ struct ConvergenceEngine {
     bool planned_is_new;
     /* It looks for its throttle: syncs may cost more for that while. */
     bool seeking;
+    /* It has to know what is written again by the next look. */
+    bool wants_rewrites;
     /* The last decision stands until the next valid sample. */
     ConvergenceDecision decision;
     /* Deadline */
