@@ -33,9 +33,11 @@
 #define LEAST_CAP_S 10
 
 typedef struct Variant {
-    const char *label;
+    char *label;
     const char *qemu;
     const char *policy;
+    /* -global of a forced meter, and its value; NULL: the best there is */
+    char *args[3];
 } Variant;
 
 typedef struct Suite {
@@ -43,28 +45,48 @@ typedef struct Suite {
     char *only, *policies, *path;
     double cut_f;
     int retries;
-    gboolean quick, list, no_clocks, no_pin;
+    gboolean quick, list, no_clocks, no_pin, ours_only;
     Variant variants[MAX_VARIANTS];
     unsigned nr_variants;
     char **wanted;              /* policies, split */
 } Suite;
 
+/* @name: POLICY or POLICY@METER, cut in two in place */
+static Variant our_variant(const Suite *suite, char *name)
+{
+    Variant variant = { .qemu = suite->o.qemu, .policy = name };
+    char *meter = strchr(name, '@');
+
+    if (meter) {
+        *meter++ = '\0';
+        variant.args[0] = g_strdup("-global");
+        variant.args[1] = g_strconcat("migration.x-convergence-meter=", meter,
+                                      NULL);
+    }
+    variant.label = meter ? g_strconcat("ours@", meter, NULL) :
+                            g_strdup("ours");
+    return variant;
+}
+
 static gboolean find_variants(Suite *suite, GError **errp)
 {
     suite->wanted = g_strsplit(suite->policies ?:
                                "step,predictive,dirty-limit", ",", -1);
-    suite->variants[suite->nr_variants++] =
-        (Variant) { "stock", suite->o.peer, NULL };
+    if (!suite->ours_only) {
+        suite->variants[suite->nr_variants++] =
+            (Variant) { g_strdup("stock"), suite->o.peer, NULL };
+    }
     for (char **policy = suite->wanted;
          *policy && suite->nr_variants < MAX_VARIANTS; policy++) {
+        Variant variant = our_variant(suite, *policy);
+
         if (!migrate_has_policy(suite->o.qemu, *policy)) {
             g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
                         "%s does not start, or knows no policy '%s'",
                         suite->o.qemu, *policy);
             return FALSE;
         }
-        suite->variants[suite->nr_variants++] =
-            (Variant) { "ours", suite->o.qemu, *policy };
+        suite->variants[suite->nr_variants++] = variant;
     }
     return TRUE;
 }
@@ -125,6 +147,9 @@ static gboolean run_variant(const Suite *suite, const Workload *workload,
     spec.label = variant->label;
     spec.qemu = variant->qemu;
     spec.policy = variant->policy;
+    if (variant->args[0]) {
+        spec.qemu_args = (const char *const *)variant->args;
+    }
     return run_once(suite, workload, &spec, run, floor, errp);
 }
 
@@ -228,6 +253,11 @@ static int finish(Suite *suite, int status, const GError *error)
     g_strfreev(suite->wanted);
     g_free(suite->only);
     g_free(suite->policies);
+    for (unsigned i = 0; i < suite->nr_variants; i++) {
+        g_free(suite->variants[i].label);
+        g_free(suite->variants[i].args[0]);
+        g_free(suite->variants[i].args[1]);
+    }
     g_free(suite->path);
     options_clear(&suite->o);
     return status;
@@ -244,13 +274,16 @@ int main(int argc, char **argv)
         { "only", 0, 0, G_OPTION_ARG_STRING, &suite.only,
           "workloads or groups of them (default: all)", "NAME,NAME" },
         { "policies", 0, 0, G_OPTION_ARG_STRING, &suite.policies,
-          "ours (default: step,predictive,dirty-limit)", "P,P" },
+          "ours (default: step,predictive,dirty-limit); predictive@estimate "
+          "forces that meter", "P,P" },
         { "cut-f", 0, 0, G_OPTION_ARG_DOUBLE, &suite.cut_f,
           "call a migration off after so many F (default: 6)", "X" },
         { "retries", 0, 0, G_OPTION_ARG_INT, &suite.retries,
           "of a run beside which the host was busy (default: 1)", "N" },
         { "quick", 0, 0, G_OPTION_ARG_NONE, &suite.quick,
           "only the two reference workloads", NULL },
+        { "ours-only", 0, 0, G_OPTION_ARG_NONE, &suite.ours_only,
+          "do without the peer's runs", NULL },
         { "no-pin", 0, 0, G_OPTION_ARG_NONE, &suite.no_pin,
           "no CPU of their own for vCPUs that only compute", NULL },
         { "no-clocks", 0, 0, G_OPTION_ARG_NONE, &suite.no_clocks,
