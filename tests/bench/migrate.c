@@ -206,26 +206,6 @@ static void take_outcome(MigrateResult *result, JsonObject *info)
                      info, "error-desc", "QEMU gives no reason"));
 }
 
-/* Why the guest ended, if that is why QEMU is gone; else NULL */
-static char *guest_end(QmpClient *qmp)
-{
-    JsonObject *event;
-    char *why = NULL;
-
-    while (!why && (event = qmp_next_event(qmp, 0, NULL))) {
-        if (g_str_equal(json_object_get_string_member(event, "event"),
-                        "SHUTDOWN")) {
-            JsonObject *data = json_object_get_object_member(event, "data");
-
-            why = g_strdup_printf("the guest ended: %s",
-                                  json_object_get_string_member_with_default(
-                                      data, "reason", "no reason given"));
-        }
-        json_object_unref(event);
-    }
-    return why;
-}
-
 /* Looks at the migration until it ends or its time is over */
 static void follow(MigratePair *pair, const MigrateSpec *spec,
                    MigrateResult *result, gint64 start_us)
@@ -243,10 +223,11 @@ static void follow(MigratePair *pair, const MigrateSpec *spec,
         result->total_ms = (g_get_monotonic_time() - start_us) / 1000;
         if (!info) {
             g_autofree char *said = vm_stderr(pair->source);
-            g_autofree char *end = guest_end(qmp);
 
-            fail(result, end ?: *said ? said : error->message);
-            result->guest_ended = end != NULL;
+            result->guest_ended = vm_guest_ended(pair->source);
+            fail(result, result->guest_ended ?
+                         "the guest was reset, or shut itself down" :
+                         *said ? said : error->message);
             return;
         }
         ended = migrate_has_ended(migrate_info_status(info));

@@ -26,12 +26,15 @@
 
 /* For a QEMU to start on a busy host, and for each later QMP command */
 #define START_TIMEOUT_MS 20000
+/* For one that closed its socket to exit */
+#define EXIT_PATIENCE_US (2 * G_USEC_PER_SEC)
 
 struct Vm {
     char *name;
     char *dir;
     GPid pid;
     gboolean exited;
+    int status;                 /* of waitpid(), once it has exited */
     QmpClient *qmp;
     GSocket *listener;
     GThread *console;
@@ -301,11 +304,24 @@ Vm *vm_start(const VmConfig *config, GError **errp)
 
 gboolean vm_is_alive(Vm *vm)
 {
-    if (!vm->exited && waitpid(vm->pid, NULL, WNOHANG) != 0) {
+    if (!vm->exited && waitpid(vm->pid, &vm->status, WNOHANG) != 0) {
         vm->exited = TRUE;
         children_remove(vm->pid);
     }
     return !vm->exited;
+}
+
+gboolean vm_guest_ended(Vm *vm)
+{
+    gint64 end_us = g_get_monotonic_time() + EXIT_PATIENCE_US;
+
+    while (vm_is_alive(vm)) {
+        if (g_get_monotonic_time() > end_us) {
+            return FALSE;
+        }
+        g_usleep(10 * 1000);
+    }
+    return WIFEXITED(vm->status) && WEXITSTATUS(vm->status) == 0;
 }
 
 void vm_free(Vm *vm)

@@ -61,6 +61,11 @@ pid_t vm_pid(Vm *vm);
 
 /* FALSE once QEMU has exited, for whatever reason */
 gboolean vm_is_alive(Vm *vm);
+/*
+ * Of a QEMU that is gone, or going: whether its guest shut itself down or was
+ * reset, which ends QEMU without an error here
+ */
+gboolean vm_guest_ended(Vm *vm);
 
 /* What QEMU wrote to stderr, "" if nothing */
 char *vm_stderr(Vm *vm);
