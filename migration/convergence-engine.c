@@ -108,7 +108,6 @@ static void select_policy(ConvergenceEngine *engine,
     };
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         sample->vcpus[i].limit_bytes_per_s = 0;
-        sample->vcpus[i].throttle_pct = 0;
     }
     convergence_estimate_end_probe(engine, sample);
     if (policy->init) {
@@ -170,9 +169,14 @@ int64_t convergence_probe_lead_ns(const ConvergenceEngine *engine,
 {
     unsigned looks = convergence_estimate_looks(sample->n_vcpus);
 
-    /* One look more, to see how it is while nobody is held. */
+    /*
+     * One look more, to see how it is while nobody is held.  None where a sync
+     * costs so much that looks would have to be longer.
+     */
     return sample->bulk_pass && engine->policy == &convergence_predictive &&
            engine->model.least_sync_busy_ns <= BULK_SYNC_MAX_NS &&
+           engine->model.sync_cost_ns * SEEKING_COST_SHARE <=
+           CONVERGENCE_PROBE_NS &&
            convergence_estimate_wants_probe(engine, sample, HUGE_VAL) ?
            (looks - engine->estimate.probes + 1) *
            (CONVERGENCE_PROBE_NS + LOOP_NS) : 0;
@@ -327,14 +331,28 @@ int64_t convergence_engine_first_sync_ns(ConvergenceEngine *engine,
     return decision->next_sync_ns;
 }
 
+/* One percentage for all is that of each vCPU. */
+static void throttle_alike(const ConvergenceSample *sample,
+                           const ConvergenceDecision *decision)
+{
+    for (unsigned i = 0; !decision->vcpus_throttled && i < sample->n_vcpus;
+         i++) {
+        sample->vcpus[i].throttle_pct = decision->throttle_pct;
+    }
+}
+
 const ConvergenceDecision *
 convergence_engine_update(ConvergenceEngine *engine,
                           const ConvergenceParams *params,
                           const ConvergenceSample *sample)
 {
     ConvergenceDecision *decision = &engine->decision;
-    bool probed;
 
+    engine->probed = engine->estimate.probing;
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        /* Those of an earlier interval are charged. */
+        sample->vcpus[i].late_bytes = 0;
+    }
     if (!params->auto_converge) {
         *decision = (ConvergenceDecision) {
             .phase = CONVERGENCE_PHASE_OFF,
@@ -343,23 +361,21 @@ convergence_engine_update(ConvergenceEngine *engine,
         };
         engine->policy = NULL;
         convergence_estimate_end_probe(engine, sample);
-        for (unsigned i = 0; i < sample->n_vcpus; i++) {
-            sample->vcpus[i].throttle_pct = 0;
-        }
+        throttle_alike(sample, decision);
         return decision;
     }
     select_policy(engine, params, sample);
     if (!sample->valid || sample->interval_ns <= 0) {
         decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
+        throttle_alike(sample, decision);
         return decision;
     }
-    probed = engine->estimate.probing;
     if (sample->metered) {
         convergence_charge_late(sample);
         convergence_learn_shares(sample);
     }
     convergence_estimate_learn(engine, sample);
-    convergence_model_update(&engine->model, sample, probed);
+    convergence_model_update(&engine->model, sample, engine->probed);
     engine->planned_bytes_per_s = engine->model.dirty_bytes_per_s;
     engine->planned_is_new = false;
     engine->seeking = false;
@@ -368,10 +384,7 @@ convergence_engine_update(ConvergenceEngine *engine,
     if (decision->throttle_pct > params->max_throttle_pct) {
         decision->throttle_pct = params->max_throttle_pct;
     }
-    for (unsigned i = 0; !decision->vcpus_throttled && i < sample->n_vcpus;
-         i++) {
-        sample->vcpus[i].throttle_pct = decision->throttle_pct;
-    }
+    throttle_alike(sample, decision);
     bound_sync_period(engine, sample->bulk_pass, decision);
     decision->see_rewrites = see_rewrites(engine, sample, decision);
     forecast(engine, params, sample, decision);

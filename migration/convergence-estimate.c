@@ -42,8 +42,8 @@
  * What a pair costs: each of those not told stands still for one look.  What it
  * saves: those that read go without the throttle of the tail.  If half of the
  * vCPUs read, it pays where the tail takes longer than two looks.  If none do it
- * is lost, and it should be no more than an eighth of what the tail costs anyway:
- * the tail has to take as long as eight looks.  How many vCPUs there are does not
+ * is lost, and it should be no more than an eighth of what the tail is expected to
+ * cost anyway: the tail has to take as long as eight looks.  How many vCPUs there are does not
  * matter: each pair that tells something halves the number of those that the next
  * one costs anything.
  *
@@ -91,7 +91,8 @@
  */
 #define TAIL_LOOKS 8
 #define FRUITLESS_TAIL 2
-#define RATIONAL_EPSILON 1e-9
+/* What rounding may have left of a pivot that is above zero. */
+#define LEAST_PIVOT 1e-9
 
 #define FOREACH_VCPU(vcpu, sample)                                          \
     for (ConvergenceVcpu *vcpu = (sample)->vcpus;                           \
@@ -117,8 +118,8 @@ bool convergence_estimate_works(const ConvergenceEngine *engine,
 bool convergence_tells_vcpus_apart(const ConvergenceEngine *engine,
                                    const ConvergenceSample *sample)
 {
-    return sample->n_vcpus > 1 && engine->estimate.strikes < STRIKES_MAX &&
-           (sample->metered || sample->run_times_known);
+    return sample->n_vcpus > 1 && !sample->one_thread &&
+           engine->estimate.strikes < STRIKES_MAX && (sample->metered || sample->run_times_known);
 }
 
 static double ran_part(const ConvergenceVcpu *vcpu, unsigned look)
@@ -161,6 +162,17 @@ static void choose_looks(const ConvergenceEstimate *estimate, Fit *fit)
 static bool is_out(const ConvergenceVcpu *vcpu)
 {
     return vcpu->estimate.is_out;
+}
+
+/* For as long as it is: held or not, it writes nothing. */
+static bool is_idle(const ConvergenceVcpu *vcpu)
+{
+    return vcpu->estimate.known && vcpu->estimate.busy < IDLE;
+}
+
+static bool is_told(const ConvergenceVcpu *vcpu)
+{
+    return vcpu->estimate.reads || is_idle(vcpu);
 }
 
 /* m and t^2: rates of all looks over what all vCPUs ran. */
@@ -210,13 +222,13 @@ static void factorise(Fit *fit)
             for (unsigned k = 0; k < j; k++) {
                 sum -= fit->gram[i][k] * fit->gram[j][k];
             }
-            fit->gram[i][j] = i == j ? sqrt(MAX(sum, RATIONAL_EPSILON)) :
+            fit->gram[i][j] = i == j ? sqrt(MAX(sum, LEAST_PIVOT)) :
                               sum / fit->gram[j][j];
         }
     }
 }
 
-/* x becomes the solution of L x = x. */
+/* With L the factor of G: x is replaced by the y for which L y = x. */
 static void solve_lower(const Fit *fit, double *x)
 {
     for (unsigned i = 0; i < fit->n; i++) {
@@ -227,6 +239,7 @@ static void solve_lower(const Fit *fit, double *x)
     }
 }
 
+/* Likewise L' y = x. */
 static void solve_upper(const Fit *fit, double *x)
 {
     for (unsigned i = fit->n; i-- > 0; ) {
@@ -278,8 +291,8 @@ static double deviation(const ConvergenceVcpu *vcpu, const Fit *fit)
 }
 
 /*
- * Those that come out below zero write nothing, and the others are fitted
- * without them, until all are above.  Returns: whether one more had to go.
+ * Those that come out below zero are taken to write nothing, and the others are
+ * fitted without them.  Returns: whether there were any.
  */
 static bool leave_out_negative(const ConvergenceSample *sample, const Fit *fit)
 {
@@ -301,9 +314,9 @@ static void fit_rates(ConvergenceEstimate *estimate,
     bool again = true;
 
     FOREACH_VCPU(vcpu, sample) {
-        vcpu->estimate.is_out = vcpu->estimate.busy < IDLE;
+        vcpu->estimate.is_out = is_idle(vcpu);
     }
-    /* Each round but the last takes one out, and a few do in practice. */
+    /* A few rounds do in practice. */
     for (unsigned round = 0; again && round < 4; round++) {
         memset(&fit, 0, sizeof(fit));
         choose_looks(estimate, &fit);
@@ -318,8 +331,7 @@ static void fit_rates(ConvergenceEstimate *estimate,
 
         vcpu->estimate.rate_bytes_per_s = MAX(rate, 0) * vcpu->estimate.busy;
         vcpu->estimate.most_bytes_per_s =
-            is_out(vcpu) ? 0 : (MAX(rate, 0) + deviation(vcpu, &fit)) *
-                               vcpu->estimate.busy;
+            (MAX(rate, 0) + deviation(vcpu, &fit)) * vcpu->estimate.busy;
     }
 }
 
@@ -341,9 +353,8 @@ static void tell_by_fit(ConvergenceEstimate *estimate,
     double fair = all_bytes_per_s(sample) / sample->n_vcpus;
 
     FOREACH_VCPU(vcpu, sample) {
-        if (!vcpu->estimate.reads &&
-            (vcpu->estimate.busy < IDLE ||
-             vcpu->estimate.most_bytes_per_s < fair * READER)) {
+        if (!vcpu->estimate.reads && !is_idle(vcpu) &&
+            vcpu->estimate.most_bytes_per_s < fair * READER) {
             vcpu->estimate.reads = true;
             estimate->calm_bytes_per_s += vcpu->estimate.most_bytes_per_s;
         }
@@ -379,8 +390,8 @@ static void add_look(ConvergenceEstimate *estimate,
     }
 }
 
-static void forget(ConvergenceEngine *engine,
-                                 const ConvergenceSample *sample)
+/* All vCPUs are alike again. */
+static void forget(ConvergenceEngine *engine, const ConvergenceSample *sample)
 {
     ConvergenceEstimate *estimate = &engine->estimate;
 
@@ -393,6 +404,8 @@ static void forget(ConvergenceEngine *engine,
         vcpu->estimate.reads = false;
         vcpu->estimate.held = false;
         vcpu->estimate.rate_bytes_per_s = 0;
+        vcpu->full_bytes_per_s = 0;
+        vcpu->dirty_share = 1.0 / sample->n_vcpus;
     }
 }
 
@@ -411,11 +424,6 @@ void convergence_estimate_strike(ConvergenceEngine *engine,
 
 /* --- Probes --- */
 
-static bool is_told(const ConvergenceVcpu *vcpu)
-{
-    return vcpu->estimate.reads;
-}
-
 static unsigned count_untold(const ConvergenceSample *sample)
 {
     unsigned n = 0;
@@ -428,7 +436,8 @@ static unsigned count_untold(const ConvergenceSample *sample)
 
 unsigned convergence_estimate_looks(unsigned n_vcpus)
 {
-    return n_vcpus > 1 ? ceil(3 * log2(n_vcpus)) + 1 : 0;
+    /* In pairs. */
+    return n_vcpus > 1 ? 2 * ceil((3 * log2(n_vcpus) + 1) / 2) : 0;
 }
 
 /* Among those not told, by what they are taken to write: 0 writes most. */
@@ -492,7 +501,8 @@ static void tell_by_look(ConvergenceEstimate *estimate,
     if (rate > estimate->usual_bytes_per_s * CALM) {
         return;
     }
-    estimate->calm_bytes_per_s += rate;
+    /* Those that were told before ran, too. */
+    estimate->calm_bytes_per_s = rate;
     FOREACH_VCPU(vcpu, sample) {
         vcpu->estimate.reads |= ran_part(vcpu, look) >
                                 vcpu->estimate.busy * RUNS;
@@ -579,6 +589,8 @@ void convergence_estimate_learn(ConvergenceEngine *engine,
         let_go(estimate, sample);
     } else if (sample->interval_ns >= LEAST_LOOK_S * NS_PER_S) {
         learn_look(estimate, sample);
+    } else {
+        let_go(estimate, sample);
     }
     share(sample);
 }
@@ -591,8 +603,15 @@ bool convergence_estimate_wants_probe(const ConvergenceEngine *engine,
     unsigned looks = convergence_estimate_looks(sample->n_vcpus);
     double look_s = (double)CONVERGENCE_PROBE_NS / NS_PER_S;
 
-    return convergence_estimate_works(engine, sample) &&
-           count_untold(sample) > 1 && estimate->probes < looks &&
+    if (!convergence_estimate_works(engine, sample) ||
+        count_untold(sample) < 2) {
+        return false;
+    }
+    if (estimate->probing && !estimate->second_half) {
+        /* A pair that was begun is ended. */
+        return true;
+    }
+    return estimate->probes < looks &&
            estimate->void_pairs < VOID_PAIRS_MAX &&
            estimate->fruitless < FRUITLESS_MAX &&
            tail_s > look_s * TAIL_LOOKS *

@@ -195,11 +195,13 @@ double convergence_share_in_force(const ConvergenceSample *sample)
 }
 
 uint8_t convergence_share_out(const ConvergenceSample *sample,
-                              const ConvergenceParams *params, double share)
+                              const ConvergenceParams *params, double share,
+                              bool *changed)
 {
     double all = 0, level;
     uint8_t most = 0;
 
+    *changed = false;
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         all += weight_of(&sample->vcpus[i]);
     }
@@ -208,8 +210,11 @@ uint8_t convergence_share_out(const ConvergenceSample *sample,
         ConvergenceVcpu *vcpu = &sample->vcpus[i];
         double runs = weight_of(vcpu) > level ? level / weight_of(vcpu) : 1;
 
-        vcpu->throttle_pct = convergence_share_to_pct(params, runs);
-        most = MAX(most, vcpu->throttle_pct);
+        uint8_t pct = convergence_share_to_pct(params, runs);
+
+        *changed |= pct != vcpu->throttle_pct;
+        vcpu->throttle_pct = pct;
+        most = MAX(most, pct);
     }
     return most;
 }

@@ -224,12 +224,14 @@ double convergence_share_in_force(const ConvergenceSample *sample);
  * @share: of what they dirty at full speed
  *
  * Max-min fair: those that write most are slowed first, and down to a level that
- * is one for all.  Sets throttle_pct of the vCPUs.
+ * is one for all.  Sets throttle_pct of the vCPUs, and @changed if that makes a
+ * difference to any.
  *
  * Returns: the highest of them.
  */
 uint8_t convergence_share_out(const ConvergenceSample *sample,
-                              const ConvergenceParams *params, double share);
+                              const ConvergenceParams *params, double share,
+                              bool *changed);
 
 /* convergence-estimate.c */
 

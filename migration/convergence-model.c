@@ -184,6 +184,17 @@ static void learn_dirtying(ConvergenceModel *model,
     }
 }
 
+/* Tells one set of throttles from another. */
+static unsigned throttle_of_all(const ConvergenceSample *sample)
+{
+    unsigned sum = sample->throttle_pct;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        sum += sample->vcpus[i].throttle_pct;
+    }
+    return sum;
+}
+
 /*
  * Single looks at a guest that is slowed down hard are off by ten times to
  * either side; what they have in common is what goes on.  How much of what is
@@ -193,16 +204,17 @@ static void learn_dirtying(ConvergenceModel *model,
 static void learn_steady(ConvergenceModel *model,
                          const ConvergenceSample *sample)
 {
+    unsigned throttle = throttle_of_all(sample);
     double keep = 1;
 
-    if (sample->throttle_pct != model->steady_throttle_pct ||
+    if (throttle != model->steady_throttle ||
         sample->bulk_pass != model->steady_bulk_pass ||
         (sample->unseen_bytes > 0) != model->steady_unseen) {
         keep = 0;
     } else if (model->steady_s > STEADY_S) {
         keep = STEADY_S / model->steady_s;
     }
-    model->steady_throttle_pct = sample->throttle_pct;
+    model->steady_throttle = throttle;
     model->steady_bulk_pass = sample->bulk_pass;
     model->steady_unseen = sample->unseen_bytes > 0;
     model->steady_s = model->steady_s * keep +

@@ -79,6 +79,10 @@
 #define LEAD_S 0.5
 /* Looks that were to tell what is written again, and did not: so be it. */
 #define BLIND_MAX 2
+/* Whoever may be slowed by less cannot be held. */
+#define HOLD_LEAST_PCT 75
+/* So near to the least share counts as the least. */
+#define AT_MOST 1.5
 /* Above this part of the drain rate there is no progress to speak of ... */
 #define NO_PROGRESS 0.9
 /* ... and after that many looks at it this is told. */
@@ -120,18 +124,34 @@ static double share_in_force(const ConvergenceEngine *engine,
     return convergence_clamp(share, 0.01, 1);
 }
 
-/* Sets the throttle of all vCPUs, and of each one. */
-static void throttle(const ConvergenceEngine *engine,
+/* Those that write are slowed as far as is allowed, but for the rounding. */
+static bool is_at_most(const ConvergenceEngine *engine,
+                       const ConvergenceParams *params,
+                       const ConvergenceSample *sample)
+{
+    return share_in_force(engine, sample) <= MAX(min_share(params), 0.01) *
+                                             AT_MOST;
+}
+
+/*
+ * Sets the throttle of all vCPUs, and of each one.  Returns: whether any has
+ * another one now.
+ */
+static bool throttle(const ConvergenceEngine *engine,
                      const ConvergenceParams *params,
                      const ConvergenceSample *sample, double share,
                      ConvergenceDecision *decision)
 {
+    bool changed;
+
     decision->vcpus_throttled = convergence_tells_vcpus_apart(engine, sample);
     if (decision->vcpus_throttled) {
-        decision->throttle_pct = convergence_share_out(sample, params, share);
-        return;
+        decision->throttle_pct = convergence_share_out(sample, params, share,
+                                                       &changed);
+        return changed;
     }
     decision->throttle_pct = convergence_share_to_pct(params, share);
+    return decision->throttle_pct != sample->throttle_pct;
 }
 
 /* The share to run with from now on. */
@@ -213,7 +233,7 @@ static void count_looks(ConvergenceEngine *engine,
     double bound = model->drain_bytes_per_s * NO_PROGRESS;
 
     /* Before the bulk pass has ended, what remains shrinks by itself. */
-    if (sample->throttle_pct < params->max_throttle_pct ||
+    if (!is_at_most(engine, params, sample) || engine->probed ||
         sample->bulk_pass) {
         state->lowest_bytes = sample->remaining_bytes;
         state->in_vain = 0;
@@ -234,60 +254,83 @@ static void count_looks(ConvergenceEngine *engine,
     }
 }
 
-/* Of vCPUs that run free while others are slowed; where they are metered. */
+/*
+ * By vCPUs that run free while others are slowed, beyond what any vCPU rewrites;
+ * where they are metered.
+ */
 static double dirtied_by_free(const ConvergenceSample *sample)
 {
     double sum = 0;
 
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        if (!sample->vcpus[i].throttle_pct) {
-            sum += convergence_rate(sample->vcpus[i].touched_bytes,
+        const ConvergenceVcpu *vcpu = &sample->vcpus[i];
+
+        if (!vcpu->throttle_pct &&
+            vcpu->touched_bytes > CONVERGENCE_REWRITTEN_BYTES) {
+            sum += convergence_rate(vcpu->touched_bytes -
+                                    CONVERGENCE_REWRITTEN_BYTES,
                                     sample->interval_ns);
         }
     }
     return sum;
 }
 
+static bool some_are_spared(const ConvergenceEngine *engine,
+                            const ConvergenceSample *sample)
+{
+    bool spared = false;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        spared |= !sample->vcpus[i].throttle_pct;
+    }
+    return spared && sample->throttle_pct &&
+           convergence_tells_vcpus_apart(engine, sample);
+}
+
 /*
- * Whether those taken for readers write: too much is dirtied by them, or where
- * nothing counts that, although those that write are slowed as far as can be.
+ * Whether those that are spared write: too much is dirtied by them, or where
+ * nothing counts that, more than while the others were held.
  */
 static bool readers_write(const ConvergenceEngine *engine,
                           const ConvergenceParams *params,
                           const ConvergenceSample *sample, double target)
 {
     double rate = engine->model.last_dirty_bytes_per_s;
-    bool all_alike = true;
 
-    for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        all_alike &= sample->vcpus[i].throttle_pct == sample->throttle_pct;
-    }
-    if (all_alike || !convergence_tells_vcpus_apart(engine, sample)) {
+    if (!some_are_spared(engine, sample)) {
         return false;
     }
     if (sample->metered) {
         return dirtied_by_free(sample) > target * TARGET_HIGH;
     }
-    return sample->throttle_pct >= params->max_throttle_pct &&
-           ((rate > target * TARGET_HIGH &&
-             convergence_estimate_doubts(engine, rate)) ||
-            engine->predictive.outpaced >= OUTPACED_LOOKS);
+    return is_at_most(engine, params, sample) &&
+           rate > target * TARGET_HIGH &&
+           convergence_estimate_doubts(engine, rate);
 }
 
-/* Two looks in a row tell that from a burst, and from a lump. */
-static void doubt_readers(ConvergenceEngine *engine,
+/*
+ * Two looks in a row tell that from a burst, and from a lump.  Returns: whether
+ * nobody is spared from now on, until more is known.
+ */
+static bool doubt_readers(ConvergenceEngine *engine,
                           const ConvergenceParams *params,
                           const ConvergenceSample *sample, double target)
 {
     ConvergencePredictiveState *state = &engine->predictive;
-    unsigned looks = sample->metered ? 1 : MISTAKEN_LOOKS;
 
     if (!readers_write(engine, params, sample, target)) {
         state->mistaken = 0;
-    } else if (++state->mistaken >= looks) {
-        state->mistaken = 0;
-        convergence_estimate_strike(engine, sample);
+        return false;
     }
+    if (++state->mistaken < MISTAKEN_LOOKS) {
+        return false;
+    }
+    state->mistaken = 0;
+    state->outpaced = 0;
+    state->in_vain = 0;
+    state->lowest_bytes = sample->remaining_bytes;
+    convergence_estimate_strike(engine, sample);
+    return true;
 }
 
 /* The dirty rate to expect, for the forecast: under the throttle decided on. */
@@ -320,17 +363,17 @@ static void slow_down(ConvergenceEngine *engine,
     bool may_release = model->dirty_known &&
                        sample->remaining_bytes > model->drain_bytes_per_s *
                                                  RELEASE_LEFT_S;
-    double before;
-    double share;
+    double before = share_in_force(engine, sample), share;
     bool changes;
 
-    doubt_readers(engine, params, sample, target);
-    before = share_in_force(engine, sample);
-    share = seek(&engine->predictive, params, before, rate, target,
-                 may_release);
-
-    throttle(engine, params, sample, share, decision);
-    changes = decision->throttle_pct != sample->throttle_pct;
+    if (doubt_readers(engine, params, sample, target)) {
+        /* All get what the most slowed of them had. */
+        share = (100.0 - sample->throttle_pct) / 100;
+    } else {
+        share = seek(&engine->predictive, params, before, rate, target,
+                     may_release);
+    }
+    changes = throttle(engine, params, sample, share, decision);
     engine->seeking = changes;
     engine->planned_bytes_per_s = expect(&engine->predictive, model,
                                          share / before, changes);
@@ -362,11 +405,12 @@ static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
     double ends_s = convergence_model_bulk_ends_s(model, sample);
     double lead_s = (double)convergence_probe_lead_ns(engine, sample) /
                     NS_PER_S;
-    double tail_s = convergence_model_dirty_at_bulk_end(model, sample,
-                                                        HUGE_VAL) /
+    double tail_s = (convergence_model_dirty_at_bulk_end(model, sample,
+                                                         HUGE_VAL) -
+                     convergence_threshold(engine, params)) /
                     model->drain_bytes_per_s;
 
-    if (!lead_s || ends_s < (half ? 1 : 2) * look_s ||
+    if (!lead_s || params->max_throttle_pct < HOLD_LEAST_PCT || ends_s < (half ? 1 : 2) * look_s ||
         (!now && ends_s > lead_s + LEAD_S) ||
         !convergence_estimate_wants_probe(engine, sample, tail_s)) {
         return false;
@@ -411,11 +455,18 @@ static bool must_slow_down(ConvergenceEngine *engine,
         return false;
     }
     convergence_estimate_end_probe(engine, sample);
-    if (help && !early) {
+    if (help && !early && !(engine->probed && sample->bulk_pass)) {
         return true;
     }
     decision->next_sync_ns = convergence_watch_ns(engine, params, sample,
                                                   state->unsure);
+    if (engine->probed) {
+        /* What the guest does now was last seen before the probes. */
+        decision->next_sync_ns = MIN(decision->next_sync_ns,
+                                     CONVERGENCE_PROBE_NS);
+        engine->seeking = true;
+        engine->wants_rewrites = true;
+    }
     return false;
 }
 
@@ -438,6 +489,7 @@ static void predictive_decide(ConvergenceEngine *engine,
             return;
         }
         state->engaged = true;
+        state->lowest_bytes = sample->remaining_bytes;
     }
     count_looks(engine, params, sample);
     if (state->in_vain >= IN_VAIN_LOOKS) {

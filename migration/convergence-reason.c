@@ -101,8 +101,11 @@ static void explain_throttle(Text *text, const ConvergenceSample *sample,
     Slowed slowed = find_slowed(sample);
 
     if (!decision->vcpus_throttled || slowed.n == sample->n_vcpus) {
-        append(text, "all vCPUs sleep %u %% of their time",
-               decision->throttle_pct);
+        append(text, "all vCPUs sleep ");
+        if (decision->vcpus_throttled && slowed.least_pct < slowed.most_pct) {
+            append(text, "%u to ", slowed.least_pct);
+        }
+        append(text, "%u %% of their time", decision->throttle_pct);
         return;
     }
     name_vcpus(text, sample, is_slowed);
@@ -141,6 +144,7 @@ static void explain_slowdown(Text *text, const ConvergenceEngine *engine,
 
 static void explain_stuck(Text *text, const ConvergenceEngine *engine,
                           const ConvergenceParams *params,
+                          const ConvergenceSample *sample,
                           const ConvergenceDecision *decision)
 {
     const ConvergenceModel *model = &engine->model;
@@ -163,8 +167,8 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
         }
         append(text, ": ");
     } else {
-        append(text, "all vCPUs sleep %u %% already, max-cpu-throttle allows "
-               "no more: ", params->max_throttle_pct);
+        explain_throttle(text, sample, decision);
+        append(text, ", max-cpu-throttle allows no more: ");
     }
     append(text, "more bandwidth, a higher downtime-limit, a "
            "convergence-timeout or postcopy would end it");
@@ -192,7 +196,7 @@ void convergence_explain(const ConvergenceEngine *engine,
         }
         break;
     case CONVERGENCE_PHASE_STUCK:
-        explain_stuck(&text, engine, params, decision);
+        explain_stuck(&text, engine, params, sample, decision);
         break;
     case CONVERGENCE_PHASE_CONVERGING:
         explain_slowdown(&text, engine, sample, decision);

@@ -59,7 +59,7 @@ static int64_t vcpu_slept_ns(const CPUState *cpu)
 
 static int64_t vcpu_cpu_time_ns(const CPUState *cpu)
 {
-#ifdef CONFIG_POSIX
+#ifdef CONFIG_LINUX
     if (cpu->created && !cpu->unplug) {
         return thread_cpu_time_of_ns(cpu->thread->thread);
     }
@@ -98,6 +98,7 @@ static void sample_vcpu(CPUState *cpu, ConvergenceVcpu *vcpu, VcpuBase *base,
             .cpu_time_ns = cpu_time_ns,
         };
     }
+    vcpu->throttle_pct = cpu_throttle_get_vcpu_percentage(cpu);
     vcpu->ran_ns = MAX(cpu_time_ns - base->cpu_time_ns, 0);
     base->cpu_time_ns = cpu_time_ns;
     vcpu->touched_bytes = take_pages(&base->touched_pages, touched_pages);
@@ -107,6 +108,30 @@ static void sample_vcpu(CPUState *cpu, ConvergenceVcpu *vcpu, VcpuBase *base,
                                  interval_ns, 100);
     }
     base->slept_ns = slept_ns;
+}
+
+static void swap_entries(ConvergenceSampler *sampler, unsigned a, unsigned b)
+{
+    ConvergenceVcpu vcpu = sampler->vcpus[a];
+    VcpuBase base = sampler->vcpu_bases[a];
+
+    sampler->vcpus[a] = sampler->vcpus[b];
+    sampler->vcpu_bases[a] = sampler->vcpu_bases[b];
+    sampler->vcpus[b] = vcpu;
+    sampler->vcpu_bases[b] = base;
+}
+
+/* One that is gone leaves those behind it in other places of the list. */
+static void find_entry(ConvergenceSampler *sampler, unsigned n, int cpu_index)
+{
+    for (unsigned i = n; i < sampler->max_vcpus; i++) {
+        if (sampler->vcpus[i].id == cpu_index) {
+            if (i != n) {
+                swap_entries(sampler, i, n);
+            }
+            return;
+        }
+    }
 }
 
 /* BQL held: nobody plugs vCPUs meanwhile. */
@@ -119,6 +144,7 @@ static void sample_vcpus(ConvergenceSampler *sampler, int64_t interval_ns)
         if (n == sampler->max_vcpus) {
             break;
         }
+        find_entry(sampler, n, cpu->cpu_index);
         sample_vcpu(cpu, &sampler->vcpus[n], &sampler->vcpu_bases[n],
                     interval_ns);
         n++;
@@ -209,9 +235,13 @@ void convergence_sampler_name_meter(const ConvergenceSampler *sampler,
     sample->meter = meter ? meter->name : NULL;
     sample->metered = meter && !meter->only_shares;
     sample->run_times_known = meter && meter->only_shares;
+    sample->one_thread = sampler->n_vcpus > 1 &&
+                         CPU_NEXT(first_cpu)->thread == first_cpu->thread;
     for (unsigned i = 0; !sample->metered && i < sampler->n_vcpus; i++) {
         sampler->vcpus[i].touched_bytes = 0;
         sampler->vcpus[i].dirtied_bytes = 0;
+        sampler->vcpus[i].dirty_rate_bytes_per_s = 0;
+        sampler->vcpus[i].new_rate_bytes_per_s = 0;
     }
 }
 

@@ -86,7 +86,10 @@ void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
                                     int64_t now_ns);
 
 /**
- * convergence_sampler_drop_meter: tell vCPUs apart no more in this migration
+ * convergence_sampler_drop_meter: count the pages of single vCPUs no more in this
+ * migration
+ *
+ * An estimate of who writes may take the meter's place.
  */
 void convergence_sampler_drop_meter(ConvergenceSampler *sampler);
 

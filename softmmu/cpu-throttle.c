@@ -263,11 +263,15 @@ int cpu_throttle_get_percentage(void)
     if (!qatomic_read(&any_single)) {
         return MAX(qatomic_read(&migration_pct), qatomic_read(&user_pct));
     }
-    RCU_READ_LOCK_GUARD();
     CPU_FOREACH(cpu) {
-        pct = MAX(pct, percentage_of(vcpu_slowdown_payer(cpu)));
+        pct = MAX(pct, cpu_throttle_get_vcpu_percentage(cpu));
     }
     return pct;
+}
+
+int cpu_throttle_get_vcpu_percentage(CPUState *cpu)
+{
+    return percentage_of(vcpu_slowdown_payer(cpu));
 }
 
 bool cpu_throttle_active(void)
@@ -354,7 +358,7 @@ CpuThrottleInfoList *qmp_query_cpu_throttle(Error **errp)
         CpuThrottleInfo *info = g_new0(CpuThrottleInfo, 1);
 
         info->cpu_index = cpu->cpu_index;
-        info->percentage = percentage_of(vcpu_slowdown_payer(cpu));
+        info->percentage = cpu_throttle_get_vcpu_percentage(cpu);
         info->ran_ns = account->ran_ns;
         info->slept_ns = account->slept_ns;
         QAPI_LIST_APPEND(tail, info);

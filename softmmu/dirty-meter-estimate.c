@@ -18,7 +18,7 @@
 /* Where one thread runs all vCPUs, its time is nobody's. */
 static bool is_available(void)
 {
-#ifdef CONFIG_POSIX
+#ifdef CONFIG_LINUX
     CPUState *next = first_cpu ? CPU_NEXT(first_cpu) : NULL;
 
     return next && next->thread != first_cpu->thread;

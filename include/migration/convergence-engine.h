@@ -104,7 +104,7 @@ typedef struct ConvergenceVcpu {
     uint64_t touched_bytes;
     /* In, where run times are known: CPU time of its thread in the interval. */
     int64_t ran_ns;
-    /* In and out: the throttle in force. */
+    /* In: the throttle in force, whoever asked for it; out: that decided on. */
     uint8_t throttle_pct;
     /* Out: its part of what all vCPUs would dirty at full speed, 0 to 1. */
     double dirty_share;
@@ -170,6 +170,8 @@ typedef struct ConvergenceSample {
     /* It counts the pages of each; else what they dirtied is zero. */
     bool metered;
     bool run_times_known;
+    /* One thread runs all vCPUs: none can be slowed without the others. */
+    bool one_thread;
     bool bulk_pass;
     /* False: do not learn from this one (paused guest, block bulk phase). */
     bool valid;
@@ -232,7 +234,7 @@ typedef struct ConvergenceModel {
     double steady_s;
     double steady_dirty_bytes;
     double steady_new_bytes;
-    uint8_t steady_throttle_pct;
+    unsigned steady_throttle;       /* the sum of all vCPUs' */
     bool steady_bulk_pass;
     bool steady_unseen;
     /* The last interval alone, unsmoothed. */
@@ -258,7 +260,7 @@ typedef struct ConvergenceEstimate {
     bool probing;                   /* some vCPUs are held for this look */
     bool second_half;
     double usual_bytes_per_s;       /* before the first probe */
-    /* While those that write were held: what the others may well dirty. */
+    /* In the last look in which those that write were held: by the others. */
     double calm_bytes_per_s;
     unsigned probes;                /* looks so far in which some were held */
     unsigned blind;                 /* looks that were to tell, and did not */
@@ -338,6 +340,8 @@ struct ConvergenceEngine {
     bool seeking;
     /* It has to know what is written again by the next look. */
     bool wants_rewrites;
+    /* In the last interval some vCPUs were held to see who writes. */
+    bool probed;
     /* The last decision stands until the next valid sample. */
     ConvergenceDecision decision;
     /* Deadline */

@@ -26,7 +26,7 @@ static inline int64_t thread_cpu_time_ns(void)
     return -1;
 }
 
-#ifndef _WIN32
+#ifdef CONFIG_LINUX
 /**
  * thread_cpu_time_of_ns: CPU time of another thread
  *

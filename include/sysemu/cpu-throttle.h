@@ -60,8 +60,11 @@ bool cpu_throttle_active(void);
 /**
  * cpu_throttle_get_percentage: the percentage in force, the highest of all vCPUs
  *
- * Returns: 0 where there is none, else 1 to 99.  Any thread.
+ * cpu_throttle_get_vcpu_percentage: that of one vCPU
+ *
+ * Return: 0 where there is none, else 1 to 99.  BQL held.
  */
 int cpu_throttle_get_percentage(void);
+int cpu_throttle_get_vcpu_percentage(CPUState *cpu);
 
 #endif /* SYSEMU_CPU_THROTTLE_H */

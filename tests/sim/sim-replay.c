@@ -188,6 +188,10 @@ static bool parse(Replay *replay, char *text)
 
 static bool same_throttles(const Replay *replay, const ConvergenceDecision *d)
 {
+    /* Traces of old know of no throttles of single vCPUs. */
+    if (replay->knows_metered && d->vcpus_throttled != !!replay->n_throttles) {
+        return false;
+    }
     for (unsigned i = 0; d->vcpus_throttled && i < replay->n_throttles &&
          i < replay->sample.n_vcpus; i++) {
         if (replay->vcpus[i].throttle_pct != replay->throttles_pct[i]) {

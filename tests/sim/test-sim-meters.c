@@ -22,11 +22,15 @@
 #define GRAIN_S 0.1
 #define PAIR_S 0.35
 #define SLOWER_MAX 1.05
+/* Shorter tails are not worth a question. */
+#define TAIL_S 2
 
 typedef struct Bounds {
     /* Work lost, of what it is where all are taken to be alike. */
     double max_lost;
     double max_slower;              /* total time, likewise */
+    /* Work lost, of what it is where it is known who writes; 0: no bound. */
+    double max_regret;
     bool named;                     /* those that write, and no one else */
 } Bounds;
 
@@ -43,7 +47,8 @@ typedef struct Case {
     Bounds bounds;
 } Case;
 
-#define NAMED(lost) { .max_lost = (lost), .max_slower = 1.05, .named = true }
+#define NAMED(lost) { .max_lost = (lost), .max_slower = 1.05, \
+                      .max_regret = 3, .named = true }
 /* To ask costs some looks in which halves stand still, told or not. */
 #define HARMLESS { .max_lost = 1.2, .max_slower = 1.1 }
 
@@ -102,7 +107,7 @@ static SimGuestSpec guest_of(const Case *c)
     assert(groups <= SIM_MAX_SETS);
     for (unsigned i = 0; i < groups; i++) {
         guest.sets[i] = (SimSetSpec) {
-            .bytes = 512 * MIB / groups,
+            .bytes = 768 * MIB / groups,
             .rate_bytes_per_s = rate / groups,
             .first_vcpu = i * (c->apart ? c->n_vcpus : c->n_writers) / groups,
             .n_vcpus = c->n_writers / groups,
@@ -144,7 +149,7 @@ static bool writes(const SimGuestSpec *guest, unsigned vcpu)
 static bool are_named(const SimMigration *m)
 {
     for (unsigned v = 0; v < m->spec.guest->n_vcpus; v++) {
-        if (m->vcpus[v].estimate.reads == writes(m->spec.guest, v)) {
+        if ((m->throttles_pct[v] > 0) != writes(m->spec.guest, v)) {
             return false;
         }
     }
@@ -179,6 +184,10 @@ static void test_case(const void *opaque)
     g_assert_true(!c->bounds.named || named);
     g_assert_cmpfloat(r.lost_vcpu_s, <=,
                       alike.lost_vcpu_s * c->bounds.max_lost + grain_s);
+    if (c->bounds.max_regret > 0) {
+        g_assert_cmpfloat(r.lost_vcpu_s, <=,
+                          knows.lost_vcpu_s * c->bounds.max_regret);
+    }
     g_assert_cmpfloat(r.total_s, <=, alike.total_s * c->bounds.max_slower);
     g_assert_cmpfloat(r.downtime_ms, <=, 300);
 }
@@ -193,6 +202,29 @@ static SimResult run_scenario(const SimScenario *scenario, SimMeter meter)
     result = sim_migration_run(&m, &spec, "predictive");
     sim_migration_free(&m);
     return result;
+}
+
+/* Scenarios that may take longer by the estimate, and why. */
+static const struct {
+    const char *name;
+    const char *why;
+    double max_slower;
+} slower[] = {
+    { "bursts", "probes meet a pause of the writer's, and are void", 1.1 },
+    { "kvm-flat-out", "what the spared vCPU rewrites takes a sixth of the link, "
+      "and the writer most of the rest, slowed as far as can be", 1.45 },
+};
+
+static double slower_max(const SimScenario *scenario, SimMeter meter)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(slower); i++) {
+        if (meter == SIM_METER_ESTIMATE &&
+            !strcmp(slower[i].name, scenario->name)) {
+            g_test_message("may take longer: %s", slower[i].why);
+            return slower[i].max_slower;
+        }
+    }
+    return SLOWER_MAX;
 }
 
 /* Then two pairs of looks are lost in which halves stand still. */
@@ -225,11 +257,63 @@ static void test_scenario(const void *opaque)
         g_assert_true(r.completed || !alike.completed);
         if (alike.completed) {
             g_assert_cmpfloat(r.total_s, <=,
-                              alike.total_s * SLOWER_MAX + GRAIN_S);
+                              alike.total_s * slower_max(scenario, meters[i]) +
+                              GRAIN_S);
             g_assert_cmpfloat(r.lost_vcpu_s, <=,
                               alike.lost_vcpu_s * 1.02 + grain_s);
         }
     }
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/*
+ * Of the guests in which some vCPUs write and some do not, and which are slowed
+ * for longer than it takes to ask.  Of two vCPUs, one of which writes, half is
+ * lost by whoever knows.
+ */
+static void test_half_is_lost_in_the_median(void)
+{
+    g_autofree double *parts = g_new(double, sim_n_scenarios +
+                                             G_N_ELEMENTS(cases));
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < sim_n_scenarios; i++) {
+        const SimScenario *scenario = &sim_scenarios[i];
+        SimResult alike = run_scenario(scenario, SIM_METER_NONE);
+
+        if (alike.completed && scenario->guest.n_vcpus > 2 &&
+            !all_write(&scenario->guest) && alike.reader_lost_s > TAIL_S) {
+            SimResult r = run_scenario(scenario, SIM_METER_ESTIMATE);
+
+            parts[n++] = r.lost_vcpu_s / alike.lost_vcpu_s;
+        }
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        SimGuestSpec guest = guest_of(&cases[i]);
+        SimLinkSpec link = { .rate_bytes_per_s = 1 * GBIT_PER_S };
+        SimMigration m;
+        SimResult alike, r;
+
+        if (guest.n_vcpus <= 2 || all_write(&guest)) {
+            continue;
+        }
+        alike = run(&m, &guest, &link, SIM_METER_NONE);
+        sim_migration_free(&m);
+        r = run(&m, &guest, &link, SIM_METER_ESTIMATE);
+        sim_migration_free(&m);
+        parts[n++] = r.lost_vcpu_s / alike.lost_vcpu_s;
+    }
+    g_assert_cmpuint(n, >=, 15);
+    qsort(parts, n, sizeof(*parts), compare_doubles);
+    g_test_message("median of %u: %.2f of the work lost", n,
+                   parts[(n - 1) / 2]);
+    g_assert_cmpfloat(parts[(n - 1) / 2], <=, 0.52);
 }
 
 int main(int argc, char **argv)
@@ -241,6 +325,7 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &cases[i], test_case);
     }
+    g_test_add_func("/sim/meters/median", test_half_is_lost_in_the_median);
     for (unsigned i = 0; i < sim_n_scenarios; i++) {
         g_autofree char *path = g_strdup_printf("/sim/meters/scenario/%s",
                                                 sim_scenarios[i].name);

@@ -366,7 +366,6 @@ static void test_the_budget_is_halved_in_the_bulk_pass(void)
         guest.vcpus[0].touched_bytes = MB(60);
         sample.vcpus = guest.vcpus;
         sample.n_vcpus = 1;
-    sample.metered = true;
         sample.metered = true;
         convergence_engine_update(&guest.engine, &guest.params, &sample);
     }
@@ -405,7 +404,6 @@ static void test_what_meters_took_for_free_is_charged_late(void)
         guest.vcpus[0].touched_bytes = MB(rows[i].touched);
         sample.vcpus = guest.vcpus;
         sample.n_vcpus = 1;
-    sample.metered = true;
         sample.metered = true;
         convergence_engine_update(&guest.engine, &guest.params, &sample);
         g_assert_cmpfloat_with_epsilon(guest.vcpus[0].late_bytes / 1e6,
@@ -455,6 +453,10 @@ static void test_who_sleeps_for_a_late_charge_is_not_calm(void)
     sample.metered = true;
     convergence_engine_update(&guest.engine, &guest.params, &sample);
     g_assert_cmpuint(guest.vcpus[0].late_bytes, ==, MB(64));
+    /* Once: a sample that tells nothing charges nothing. */
+    sample.valid = false;
+    convergence_engine_update(&guest.engine, &guest.params, &sample);
+    g_assert_cmpuint(guest.vcpus[0].late_bytes, ==, 0);
     for (int i = 0; i < 4; i++) {
         decision = run(&guest, nothing, 0);
         g_assert_true(decision->vcpus_limited);

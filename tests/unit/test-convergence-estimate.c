@@ -15,6 +15,7 @@
 #define MAX_VCPUS 128
 #define LINK_RATE 100.0
 #define FLAT_OUT  2000.0
+#define MS_NS     1000000
 /* What is left of a writer that is held. */
 #define LEAK 0.01
 
@@ -30,6 +31,7 @@ typedef struct Guest {
     double noise;                           /* of the next look */
     bool unseen;
     bool lockstep;
+    int64_t sync_cost_ns;
 } Guest;
 
 static Guest *guest_begin(unsigned n_vcpus, double tail_s)
@@ -84,6 +86,7 @@ static const ConvergenceDecision *look(Guest *guest)
     /* In the bulk pass all that it writes waits already. */
     sample.dirtied_bytes = sample.bulk_pass ? 0 : MIN(sample.dirtied_bytes,
                                                       sample.drained_bytes);
+    sample.sync_cost_ns = guest->sync_cost_ns;
     sample.unseen_bytes = guest->unseen ? MB(500) : 0;
     sample.vcpus = guest->vcpus;
     sample.n_vcpus = guest->n_vcpus;
@@ -338,6 +341,93 @@ static void test_what_a_held_writer_leaks_is_no_mistake(void)
     assert_slowed(guest, 0, 1);
 }
 
+/* A bulk pass that ends amid a probe: the tail goes on for as long as it takes. */
+static void test_a_probe_at_the_end_of_the_pass_is_no_failure(void)
+{
+    g_autofree Guest *guest = guest_begin(4, 30);
+    const ConvergenceDecision *decision = NULL;
+
+    guest->writes_mb_per_s[0] = FLAT_OUT;
+    while (!guest->engine.estimate.probing) {
+        look(guest);
+    }
+    guest->bulk_left_s = 0.1;
+    for (int i = 0; i < 80; i++) {
+        decision = look(guest);
+        guest->dirty_mb -= 0.9 * LINK_RATE / 4;
+        g_assert_cmpuint(decision->phase, !=, CONVERGENCE_PHASE_STUCK);
+    }
+    g_assert_cmpuint(decision->throttle_pct, ==, 99);
+}
+
+/* Who is told for a writer is no reader that was taken for one by mistake. */
+static void test_who_cannot_be_slowed_enough_is_no_mistake(void)
+{
+    g_autofree Guest *guest = guest_begin(4, 4);
+
+    /* 120 MB/s at 1 %, and the link carries 100. */
+    guest->writes_mb_per_s[0] = 12000;
+    bulk_pass(guest);
+    for (int i = 0; i < 20; i++) {
+        look(guest);
+        g_assert_cmpuint(guest->vcpus[0].throttle_pct, ==, 99);
+    }
+    g_assert_cmpuint(guest->engine.estimate.strikes, ==, 0);
+    assert_slowed(guest, 0, 1);
+}
+
+/* Nobody was told, so nobody was mistaken for a reader. */
+static void test_where_none_is_told_none_is_doubted(void)
+{
+    g_autofree Guest *guest = guest_begin(4, 1.5);
+
+    guest->writes_mb_per_s[0] = 2500;
+    guest->writes_mb_per_s[1] = 2500;
+    bulk_pass(guest);
+    for (int i = 0; i < 10; i++) {
+        look(guest);
+    }
+    g_assert_cmpuint(guest->engine.estimate.strikes, ==, 0);
+}
+
+/* A strike slows the others as much as those that were slowed, at once. */
+static void test_a_strike_lets_nobody_go(void)
+{
+    g_autofree Guest *guest = guest_begin(4, 4);
+
+    guest->writes_mb_per_s[0] = FLAT_OUT;
+    bulk_pass(guest);
+    look(guest);
+    guest->writes_mb_per_s[0] = 0;
+    guest->writes_mb_per_s[2] = FLAT_OUT;
+    while (!guest->engine.estimate.strikes) {
+        look(guest);
+    }
+    for (int v = 0; v < 4; v++) {
+        g_assert_cmpuint(guest->vcpus[v].throttle_pct, ==, 99);
+        g_assert_cmpfloat(guest->vcpus[v].dirty_share, ==, 0.25);
+    }
+}
+
+/* Looks that a sync makes long are no question any more, but a punishment. */
+static void test_costly_syncs_are_no_probes(void)
+{
+    g_autofree Guest *guest = guest_begin(4, 4);
+
+    guest->writes_mb_per_s[0] = FLAT_OUT;
+    guest->sync_cost_ns = 100 * MS_NS;
+    g_assert_cmpuint(bulk_pass(guest), ==, 0);
+}
+
+static void test_who_may_not_be_held_is_not_asked(void)
+{
+    g_autofree Guest *guest = guest_begin(4, 4);
+
+    guest->writes_mb_per_s[0] = FLAT_OUT;
+    guest->params.max_throttle_pct = 50;
+    g_assert_cmpuint(bulk_pass(guest), ==, 0);
+}
+
 static void test_one_vcpu_is_no_question(void)
 {
     g_autofree Guest *guest = guest_begin(1, 4);
@@ -391,6 +481,18 @@ int main(int argc, char **argv)
                     test_readers_that_write_are_slowed);
     g_test_add_func("/convergence/estimate/leak",
                     test_what_a_held_writer_leaks_is_no_mistake);
+    g_test_add_func("/convergence/estimate/end-of-pass",
+                    test_a_probe_at_the_end_of_the_pass_is_no_failure);
+    g_test_add_func("/convergence/estimate/outpaces",
+                    test_who_cannot_be_slowed_enough_is_no_mistake);
+    g_test_add_func("/convergence/estimate/none-told",
+                    test_where_none_is_told_none_is_doubted);
+    g_test_add_func("/convergence/estimate/strike/all",
+                    test_a_strike_lets_nobody_go);
+    g_test_add_func("/convergence/estimate/costly-syncs",
+                    test_costly_syncs_are_no_probes);
+    g_test_add_func("/convergence/estimate/max-throttle",
+                    test_who_may_not_be_held_is_not_asked);
     g_test_add_func("/convergence/estimate/one-vcpu",
                     test_one_vcpu_is_no_question);
     g_test_add_func("/convergence/estimate/policy",

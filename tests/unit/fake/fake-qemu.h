@@ -27,7 +27,6 @@
     ({ typeof(*(p)) old_ = *(p); *(p) = (v); old_; })
 
 #define qatomic_inc(p)         ((void)++*(p))
-#define RCU_READ_LOCK_GUARD()  do { } while (0)
 
 /* vCPUs and their threads */
 
