@@ -4,9 +4,10 @@
  * All that is known is what all of them together dirtied in a look, and for how
  * long the thread of each one ran:
  *
- *   dirty rate of look k  =  sum over vCPUs (rate of v * part of k that v ran)
+ *   dirty rate of look k  =  sum over vCPUs (rate of v * how long v ran in k,
+ *                                            of what is usual for v)
  *
- * The rates are fitted by least squares over the last looks, recent ones above
+ * The rates, at full speed, are fitted by least squares over the last looks, recent ones above
  * all, drawn to their common mean (ridge regression) and not below zero.  With
  * no looks that tell vCPUs apart this is the common mean: all are alike.  With n
  * vCPUs, K looks, U the parts that they ran (K x n), r the rates seen, m the
@@ -73,6 +74,10 @@
 #define IDLE 0.02
 /* One that ran for so much of what is usual was there to write, if it does. */
 #define RUNS 0.5
+/* No vCPU counts for more than so many times what is usual for it. */
+#define RAN_MAX 3
+/* How much of what is usual is told by the last look. */
+#define BUSY_WEIGHT 0.3
 /* Looks with less than this part of what is usual are calm. */
 #define CALM 0.25
 /* Of its fair share: who surely writes less than this is a reader. */
@@ -122,9 +127,15 @@ bool convergence_tells_vcpus_apart(const ConvergenceEngine *engine,
            engine->estimate.strikes < STRIKES_MAX && (sample->metered || sample->run_times_known);
 }
 
+/*
+ * How long it ran, of what is usual for it: a writer that waits most of the time
+ * writes no less than one that runs all of it.
+ */
 static double ran_part(const ConvergenceVcpu *vcpu, unsigned look)
 {
-    return vcpu->estimate.ran_part[look];
+    return vcpu->estimate.busy > 0 ?
+           MIN(vcpu->estimate.ran_part[look] / vcpu->estimate.busy, RAN_MAX) :
+           0;
 }
 
 static double look_weight(const ConvergenceEstimate *estimate, unsigned look,
@@ -329,9 +340,9 @@ static void fit_rates(ConvergenceEstimate *estimate,
     FOREACH_VCPU(vcpu, sample) {
         double rate = is_out(vcpu) ? 0 : fitted_rate(vcpu, &fit);
 
-        vcpu->estimate.rate_bytes_per_s = MAX(rate, 0) * vcpu->estimate.busy;
-        vcpu->estimate.most_bytes_per_s =
-            (MAX(rate, 0) + deviation(vcpu, &fit)) * vcpu->estimate.busy;
+        vcpu->estimate.rate_bytes_per_s = MAX(rate, 0);
+        vcpu->estimate.most_bytes_per_s = MAX(rate, 0) +
+                                          deviation(vcpu, &fit);
     }
 }
 
@@ -383,9 +394,12 @@ static void add_look(ConvergenceEstimate *estimate,
 
         vcpu->estimate.ran_part[estimate->last] = part;
         /* A slowed one would run for more; that is no time to learn it. */
-        if (!vcpu->estimate.known || !vcpu->throttle_pct) {
+        if (!vcpu->estimate.known) {
             vcpu->estimate.busy = free_part;
             vcpu->estimate.known = true;
+        } else if (!vcpu->throttle_pct) {
+            vcpu->estimate.busy += (free_part - vcpu->estimate.busy) *
+                                   BUSY_WEIGHT;
         }
     }
 }
@@ -504,9 +518,21 @@ static void tell_by_look(ConvergenceEstimate *estimate,
     /* Those that were told before ran, too. */
     estimate->calm_bytes_per_s = rate;
     FOREACH_VCPU(vcpu, sample) {
-        vcpu->estimate.reads |= ran_part(vcpu, look) >
-                                vcpu->estimate.busy * RUNS;
+        vcpu->estimate.reads |= ran_part(vcpu, look) > RUNS;
     }
+}
+
+/* All of them read?  Then what was seen contradicts itself. */
+static void take_back_if_none_is_left(ConvergenceEstimate *estimate,
+                                      const ConvergenceSample *sample)
+{
+    if (count_untold(sample)) {
+        return;
+    }
+    FOREACH_VCPU(vcpu, sample) {
+        vcpu->estimate.reads = false;
+    }
+    estimate->calm_bytes_per_s = 0;
 }
 
 static void end_pair(ConvergenceEstimate *estimate,
@@ -516,7 +542,6 @@ static void end_pair(ConvergenceEstimate *estimate,
     double a = estimate->looks[first].bytes_per_s;
     double b = estimate->looks[second].bytes_per_s;
     double all = estimate->usual_bytes_per_s;
-    unsigned untold = count_untold(sample);
 
     if (a + b < all * PAIR_LEAST) {
         estimate->looks[first].valid = false;
@@ -526,39 +551,22 @@ static void end_pair(ConvergenceEstimate *estimate,
     }
     tell_by_look(estimate, sample, first);
     tell_by_look(estimate, sample, second);
-    tell_by_fit(estimate, sample);
-    /* None is left: then what was seen contradicts itself. */
-    if (!count_untold(sample)) {
-        FOREACH_VCPU(vcpu, sample) {
-            vcpu->estimate.reads = false;
-        }
-        estimate->calm_bytes_per_s = 0;
-    }
-    estimate->fruitless = count_untold(sample) < untold ? 0 :
+    take_back_if_none_is_left(estimate, sample);
+    estimate->fruitless = count_untold(sample) < estimate->pair_untold ? 0 :
                           estimate->fruitless + 1;
 }
 
 /*
- * Who is not told is no reader for all that is known, however little the fit
- * gives it.
+ * Those not told are alike: what the fit gives to each of them is not certain, and
+ * the one that writes would be slowed by less than it has to be.
  */
-static double share_of(const ConvergenceVcpu *vcpu, double fair)
-{
-    return is_told(vcpu) ? 0 : MAX(vcpu->estimate.rate_bytes_per_s,
-                                   fair * READER);
-}
-
 static void share(const ConvergenceSample *sample)
 {
-    double fair = all_bytes_per_s(sample) / MAX(count_untold(sample), 1);
-    double sum = 0;
+    unsigned n = count_untold(sample);
 
     FOREACH_VCPU(vcpu, sample) {
-        sum += share_of(vcpu, fair);
-    }
-    FOREACH_VCPU(vcpu, sample) {
-        vcpu->dirty_share = sum > 0 ? share_of(vcpu, fair) / sum :
-                            1.0 / sample->n_vcpus;
+        vcpu->dirty_share = !n ? 1.0 / sample->n_vcpus :
+                            is_told(vcpu) ? 0 : 1.0 / n;
     }
 }
 
@@ -567,12 +575,12 @@ static void learn_look(ConvergenceEstimate *estimate,
 {
     add_look(estimate, sample);
     fit_rates(estimate, sample);
-    if (!estimate->probing) {
-        return;
-    }
-    estimate->probes++;
-    if (estimate->second_half) {
+    tell_by_fit(estimate, sample);
+    estimate->probes += estimate->probing;
+    if (estimate->probing && estimate->second_half) {
         end_pair(estimate, sample);
+    } else if (!estimate->probing) {
+        take_back_if_none_is_left(estimate, sample);
     }
 }
 
@@ -632,6 +640,7 @@ void convergence_estimate_probe(ConvergenceEngine *engine,
     if (estimate->second_half) {
         hold_other_half(sample);
     } else {
+        estimate->pair_untold = count_untold(sample);
         hold_half(estimate, sample);
     }
     estimate->probing = true;

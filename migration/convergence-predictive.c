@@ -433,6 +433,16 @@ static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
     return true;
 }
 
+static bool any_is_told(const ConvergenceSample *sample)
+{
+    bool told = false;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        told |= sample->vcpus[i].estimate.reads;
+    }
+    return told;
+}
+
 /* Returns: whether to slow the guest from now on. */
 static bool must_slow_down(ConvergenceEngine *engine,
                            const ConvergenceParams *params,
@@ -449,18 +459,20 @@ static bool must_slow_down(ConvergenceEngine *engine,
         model, params, convergence_threshold(engine, params),
         convergence_limit_ms(engine, params),
         early ? &surely : &state->unsure);
+    bool in_vain;
 
     watch(engine, params, sample, decision);
     if (help && probe(engine, params, sample, !early, decision)) {
         return false;
     }
     convergence_estimate_end_probe(engine, sample);
-    if (help && !early && !(engine->probed && sample->bulk_pass)) {
+    in_vain = engine->probed && sample->bulk_pass && !any_is_told(sample);
+    if (help && !early && !in_vain) {
         return true;
     }
     decision->next_sync_ns = convergence_watch_ns(engine, params, sample,
                                                   state->unsure);
-    if (engine->probed) {
+    if (in_vain) {
         /* What the guest does now was last seen before the probes. */
         decision->next_sync_ns = MIN(decision->next_sync_ns,
                                      CONVERGENCE_PROBE_NS);

@@ -86,12 +86,12 @@ typedef struct ConvergenceParams {
 typedef struct ConvergenceVcpuEstimate {
     /* The part of each look for which it ran, 0 to 1. */
     float ran_part[CONVERGENCE_ESTIMATE_LOOKS];
-    float busy;                     /* the part that it runs unslowed */
+    float busy;                     /* the part that it usually runs */
     bool known;                     /* it was seen to run */
     bool is_out;                    /* of the fit: it writes nothing */
     bool reads;                     /* told: it writes next to nothing */
     bool held;                      /* by the probe under way */
-    /* At full speed; and with one standard deviation more. */
+    /* That it dirties at full speed; and with one standard deviation more. */
     double rate_bytes_per_s;
     double most_bytes_per_s;
 } ConvergenceVcpuEstimate;
@@ -265,6 +265,7 @@ typedef struct ConvergenceEstimate {
     unsigned probes;                /* looks so far in which some were held */
     unsigned blind;                 /* looks that were to tell, and did not */
     unsigned void_pairs;
+    unsigned pair_untold;           /* vCPUs not told when the pair began */
     unsigned fruitless;             /* pairs in a row that told nothing new */
     unsigned strikes;               /* times that it was found to be wrong */
 } ConvergenceEstimate;
