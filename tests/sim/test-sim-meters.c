@@ -211,6 +211,7 @@ static const struct {
     double max_slower;
 } slower[] = {
     { "bursts", "probes meet a pause of the writer's, and are void", 1.1 },
+    { "slow-bursts", "while it is asked, a burst begins", 1.1 },
     { "kvm-flat-out", "what the spared vCPU rewrites takes a sixth of the link, "
       "and the writer most of the rest, slowed as far as can be", 1.45 },
 };
