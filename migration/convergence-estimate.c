@@ -551,6 +551,7 @@ static void end_pair(ConvergenceEstimate *estimate,
     }
     tell_by_look(estimate, sample, first);
     tell_by_look(estimate, sample, second);
+    tell_by_fit(estimate, sample);
     take_back_if_none_is_left(estimate, sample);
     estimate->fruitless = count_untold(sample) < estimate->pair_untold ? 0 :
                           estimate->fruitless + 1;
@@ -575,12 +576,13 @@ static void learn_look(ConvergenceEstimate *estimate,
 {
     add_look(estimate, sample);
     fit_rates(estimate, sample);
-    tell_by_fit(estimate, sample);
     estimate->probes += estimate->probing;
-    if (estimate->probing && estimate->second_half) {
-        end_pair(estimate, sample);
-    } else if (!estimate->probing) {
+    if (!estimate->probing) {
+        tell_by_fit(estimate, sample);
         take_back_if_none_is_left(estimate, sample);
+    } else if (estimate->second_half) {
+        /* Amid a pair nothing is told: it may turn out to be void. */
+        end_pair(estimate, sample);
     }
 }
 
