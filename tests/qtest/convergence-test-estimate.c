@@ -2,7 +2,8 @@
  * Convergence tests: who writes is estimated, and nothing of that is left
  *
  * On any accelerator: the meter is forced, as on a host that has no other.  A
- * guest of two vCPUs, of which one writes flat out and the other one reads.
+ * guest of two vCPUs, of which one writes faster than the link carries and the
+ * other one reads.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -15,6 +16,8 @@
 #define LOAD    LOAD_FLAT_OUT(128)
 #define RAM_MB  192
 #define ARGS    "-smp 2 -global migration.x-convergence-meter=estimate"
+/* Flat out it would touch all of its pages even while it is held. */
+#define WRITES_BYTES_PER_S  200e6
 /* A host that is busy just then spoils a look; not each time. */
 #define TRIES   3
 
@@ -24,6 +27,7 @@ static QTestState *start_guest(void)
 
     vm_wait_guest_up(vm);
     g_assert_true(vm_readers_work(vm));
+    vm_pace(vm, WRITES_BYTES_PER_S);
     vm_capability(vm, "auto-converge", true);
     /* Some seconds of bulk pass, and as many of a tail that never ends. */
     vm_set(vm, "'max-bandwidth': 32000000, 'downtime-limit': 0,"
