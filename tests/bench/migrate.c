@@ -57,13 +57,19 @@ static const char *engine_word(JsonObject *info, const char *name)
         json_node_get_object(node), name, NULL)) : NULL;
 }
 
-static void take_meters(MigrateSample *sample, JsonObject *info)
+/* NULL where there is no engine of ours, or it does not tell them apart */
+static JsonArray *vcpus_of(JsonObject *info)
 {
     JsonNode *node = json_object_get_member(info, "convergence");
     JsonObject *convergence = node ? json_node_get_object(node) : NULL;
-    JsonArray *vcpus = convergence &&
-                       json_object_has_member(convergence, "vcpus") ?
-        json_object_get_array_member(convergence, "vcpus") : NULL;
+
+    return convergence && json_object_has_member(convergence, "vcpus") ?
+           json_object_get_array_member(convergence, "vcpus") : NULL;
+}
+
+static void take_meters(MigrateSample *sample, JsonObject *info)
+{
+    JsonArray *vcpus = vcpus_of(info);
     unsigned n = vcpus ? json_array_get_length(vcpus) : 0;
 
     sample->nr_metered = MIN(n, MIGRATE_MAX_METERED);
@@ -80,11 +86,7 @@ static void take_meters(MigrateSample *sample, JsonObject *info)
 /* After the bulk pass, in which single vCPUs may be held to tell them apart */
 static void take_slowed(MigrateResult *result, JsonObject *info)
 {
-    JsonNode *node = json_object_get_member(info, "convergence");
-    JsonObject *convergence = node ? json_node_get_object(node) : NULL;
-    JsonArray *vcpus = convergence &&
-                       json_object_has_member(convergence, "vcpus") ?
-        json_object_get_array_member(convergence, "vcpus") : NULL;
+    JsonArray *vcpus = vcpus_of(info);
     g_autoptr(GString) slowed = g_string_new(NULL);
 
     for (unsigned i = 0; vcpus && i < json_array_get_length(vcpus); i++) {
