@@ -69,7 +69,8 @@ static void tell_writers(const ConvergenceSample *sample)
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         ConvergenceVcpu *vcpu = &sample->vcpus[i];
 
-        vcpu->only_rewrites = vcpu->touched_bytes <= CONVERGENCE_REWRITTEN_BYTES &&
+        vcpu->only_rewrites = vcpu->touched_bytes <=
+                              CONVERGENCE_REWRITTEN_BYTES &&
                               (vcpu->only_rewrites ||
                                !convergence_limit_binds(vcpu));
     }

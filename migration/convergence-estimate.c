@@ -1,27 +1,29 @@
 /*
  * Convergence engine: which vCPUs write, where nothing counts their pages
  *
- * All that is known is what all of them together dirtied in a look, and for how
- * long the thread of each one ran:
+ * All that is known is what all of them together dirtied in a look, and for
+ * how long the thread of each one ran:
  *
  *   dirty rate of look k  =  sum over vCPUs (rate of v * how long v ran in k,
  *                                            of what is usual for v)
  *
- * The rates, at full speed, are fitted by least squares over the last looks, recent ones above
- * all, drawn to their common mean (ridge regression) and not below zero.  With
- * no looks that tell vCPUs apart this is the common mean: all are alike.  With n
- * vCPUs, K looks, U the parts that they ran (K x n), r the rates seen, m the
- * common mean, S the noise of each look and t the spread of rates around m:
+ * The rates, at full speed, are fitted by least squares over the last looks,
+ * recent ones above all, drawn to their common mean (ridge regression) and
+ * not below zero.  With no looks that tell vCPUs apart this is the common
+ * mean: all are alike.  With n vCPUs, K looks, U the parts that they ran (K
+ * x n), r the rates seen, m the common mean, S the noise of each look and t
+ * the spread of rates around m:
  *
  *   rates    = m + t^2 U' G^-1 (r - m U 1),      G = t^2 U U' + S
  *   variance = t^2 - t^4 u' G^-1 u               (u: the column of a vCPU)
  *
- * G is K x K, so that 512 vCPUs cost little more than two.  t^2 is that of one
- * writer among n: n m^2.
+ * G is K x K, so that 512 vCPUs cost little more than two.  t^2 is that of
+ * one writer among n: n m^2.
  *
- * Most guests keep all vCPUs busy or idle for long, and then looks are alike.
- * So near the end of the bulk pass, when it pays, some are made unlike: half of
- * those that are not told yet are held for a look, then the other half.
+ * Most guests keep all vCPUs busy or idle for long, and then looks are
+ * alike. So near the end of the bulk pass, when it pays, some are made
+ * unlike: half of those that are not told yet are held for a look, then the
+ * other half.
  *
  *   not told:   0 1 2 3     held: 0 2 -> little is dirtied: 1 and 3 read
  *                           held: 1 3 -> as much as ever
@@ -29,27 +31,28 @@
  *                           held: 2   -> as much as ever
  *   not told:   0           it is what is left
  *
- * A look in which next to nothing is dirtied tells that all that ran only read;
- * this is group testing, and takes looks in the order of 2 log2(n) where few
- * write.  Where many do, no look is calm, and the fit has to tell them.  Halves by
- * chance were tried: two vCPUs that are on one side each time cannot be told.
+ * A look in which next to nothing is dirtied tells that all that ran only
+ * read; this is group testing, and takes looks in the order of 2 log2(n)
+ * where few write.  Where many do, no look is calm, and the fit has to tell
+ * them.  Halves by chance were tried: two vCPUs that are on one side each
+ * time cannot be told.
  *
- * A guest may do something else just then.  So looks count in pairs: both halves
- * together dirty at least half of what all did before, or the pair is void.
- * Barriers do that, where who is held makes all wait, and bursts.  After two
- * void pairs, and when those told turn out to write after all for the second
- * time, all are taken to be alike for good.
+ * A guest may do something else just then.  So looks count in pairs: both
+ * halves together dirty at least half of what all did before, or the pair is
+ * void. Barriers do that, where who is held makes all wait, and bursts.
+ * After two void pairs, and when those told turn out to write after all for
+ * the second time, all are taken to be alike for good.
  *
- * What a pair costs: each of those not told stands still for one look.  What it
- * saves: those that read go without the throttle of the tail.  If half of the
- * vCPUs read, it pays where the tail takes longer than two looks.  If none do it
- * is lost, and it should be no more than an eighth of what the tail is expected to
- * cost anyway: the tail has to take as long as eight looks.  How many vCPUs there are does not
- * matter: each pair that tells something halves the number of those that the next
- * one costs anything.
+ * What a pair costs: each of those not told stands still for one look.  What
+ * it saves: those that read go without the throttle of the tail.  If half of
+ * the vCPUs read, it pays where the tail takes longer than two looks.  If
+ * none do it is lost, and it should be no more than an eighth of what the
+ * tail is expected to cost anyway: the tail has to take as long as eight
+ * looks.  How many vCPUs there are does not matter: each pair that tells
+ * something halves the number of those that the next one costs anything.
  *
- * Rejected: to let single vCPUs go in the tail, one by one.  Who lets a writer
- * go by mistake has all of its pages to send once more.
+ * Rejected: to let single vCPUs go in the tail, one by one.  Who lets a
+ * writer go by mistake has all of its pages to send once more.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -124,12 +127,13 @@ bool convergence_tells_vcpus_apart(const ConvergenceEngine *engine,
                                    const ConvergenceSample *sample)
 {
     return sample->n_vcpus > 1 && !sample->one_thread &&
-           engine->estimate.strikes < STRIKES_MAX && (sample->metered || sample->run_times_known);
+           engine->estimate.strikes < STRIKES_MAX &&
+           (sample->metered || sample->run_times_known);
 }
 
 /*
- * How long it ran, of what is usual for it: a writer that waits most of the time
- * writes no less than one that runs all of it.
+ * How long it ran, of what is usual for it: a writer that waits most of the
+ * time writes no less than one that runs all of it.
  */
 static double ran_part(const ConvergenceVcpu *vcpu, unsigned look)
 {
@@ -473,8 +477,8 @@ static unsigned rank_of(const ConvergenceSample *sample,
 
 /*
  * The half that seems to write most: if it is all that does, the other one is
- * told.  Where that told nothing, those with a bit set in their rank, another bit
- * each time.
+ * told.  Where that told nothing, those with a bit set in their rank, another
+ * bit each time.
  */
 static void hold_half(const ConvergenceEstimate *estimate,
                       const ConvergenceSample *sample)
@@ -558,8 +562,8 @@ static void end_pair(ConvergenceEstimate *estimate,
 }
 
 /*
- * Those not told are alike: what the fit gives to each of them is not certain, and
- * the one that writes would be slowed by less than it has to be.
+ * Those not told are alike: what the fit gives to each of them is not certain,
+ * and the one that writes would be slowed by less than it has to be.
  */
 static void share(const ConvergenceSample *sample)
 {

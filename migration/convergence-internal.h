@@ -223,9 +223,9 @@ double convergence_share_in_force(const ConvergenceSample *sample);
  * dirty so much less
  * @share: of what they dirty at full speed
  *
- * Max-min fair: those that write most are slowed first, and down to a level that
- * is one for all.  Sets throttle_pct of the vCPUs, and @changed if that makes a
- * difference to any.
+ * Max-min fair: those that write most are slowed first, and down to a level
+ * that is one for all.  Sets throttle_pct of the vCPUs, and @changed if that
+ * makes a difference to any.
  *
  * Returns: the highest of them.
  */

@@ -255,8 +255,8 @@ static void count_looks(ConvergenceEngine *engine,
 }
 
 /*
- * By vCPUs that run free while others are slowed, beyond what any vCPU rewrites;
- * where they are metered.
+ * By vCPUs that run free while others are slowed, beyond what any vCPU
+ * rewrites; where they are metered.
  */
 static double dirtied_by_free(const ConvergenceSample *sample)
 {
@@ -410,7 +410,8 @@ static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
                      convergence_threshold(engine, params)) /
                     model->drain_bytes_per_s;
 
-    if (!lead_s || params->max_throttle_pct < HOLD_LEAST_PCT || ends_s < (half ? 1 : 2) * look_s ||
+    if (!lead_s || params->max_throttle_pct < HOLD_LEAST_PCT ||
+        ends_s < (half ? 1 : 2) * look_s ||
         (!now && ends_s > lead_s + LEAD_S) ||
         !convergence_estimate_wants_probe(engine, sample, tail_s)) {
         return false;

@@ -86,8 +86,8 @@ void convergence_sampler_sync_begin(ConvergenceSampler *sampler,
                                     int64_t now_ns);
 
 /**
- * convergence_sampler_drop_meter: count the pages of single vCPUs no more in this
- * migration
+ * convergence_sampler_drop_meter: count the pages of single vCPUs no more in
+ * this migration
  *
  * An estimate of who writes may take the meter's place.
  */

@@ -96,8 +96,8 @@ bool dirty_meter_force(const char *name, Error **errp)
     if (!known) {
         g_autofree char *names = meter_names();
 
-        error_setg(errp, "there is no meter '%s': it must be one of %s" FORCED_NONE,
-                   name, names);
+        error_setg(errp, "there is no meter '%s': it must be one of %s"
+                   FORCED_NONE, name, names);
         return false;
     }
     g_free(meter.forced);

@@ -58,7 +58,7 @@ void cpu_throttle_stop(void);
 bool cpu_throttle_active(void);
 
 /**
- * cpu_throttle_get_percentage: the percentage in force, the highest of all vCPUs
+ * cpu_throttle_get_percentage: the percentage in force, the highest of all
  *
  * cpu_throttle_get_vcpu_percentage: that of one vCPU
  *
