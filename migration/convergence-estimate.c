@@ -21,14 +21,14 @@
  * one writer among n: n m^2.
  *
  * Most guests keep all vCPUs busy or idle for long, and then looks are
- * alike. So near the end of the bulk pass, when it pays, some are made
+ * alike.  So near the end of the bulk pass, when it pays, some are made
  * unlike: half of those that are not told yet are held for a look, then the
  * other half.
  *
- *   not told:   0 1 2 3     held: 0 2 -> little is dirtied: 1 and 3 read
- *                           held: 1 3 -> as much as ever
- *   not told:   0 2         held: 0   -> little is dirtied: 2 reads
- *                           held: 2   -> as much as ever
+ *   not told:   0 1 2 3     held: 0 1 -> little is dirtied: 2 and 3 read
+ *                           held: 2 3 -> as much as ever
+ *   not told:   0 1         held: 0   -> little is dirtied: 1 reads
+ *                           held: 1   -> as much as ever
  *   not told:   0           it is what is left
  *
  * A look in which next to nothing is dirtied tells that all that ran only
@@ -39,7 +39,7 @@
  *
  * A guest may do something else just then.  So looks count in pairs: both
  * halves together dirty at least half of what all did before, or the pair is
- * void. Barriers do that, where who is held makes all wait, and bursts.
+ * void.  Barriers do that, where who is held makes all wait, and bursts.
  * After two void pairs, and when those told turn out to write after all for
  * the second time, all are taken to be alike for good.
  *
