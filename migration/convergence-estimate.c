@@ -433,6 +433,11 @@ bool convergence_estimate_doubts(const ConvergenceEngine *engine,
     return bytes_per_s > engine->estimate.calm_bytes_per_s * DOUBTFUL;
 }
 
+void convergence_estimate_stop(ConvergenceEngine *engine)
+{
+    engine->estimate.strikes = STRIKES_MAX;
+}
+
 void convergence_estimate_strike(ConvergenceEngine *engine,
                                  const ConvergenceSample *sample)
 {

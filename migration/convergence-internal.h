@@ -296,6 +296,11 @@ bool convergence_estimate_doubts(const ConvergenceEngine *engine,
                                  double bytes_per_s);
 
 /**
+ * convergence_estimate_stop: slow all vCPUs alike for the rest of the migration
+ */
+void convergence_estimate_stop(ConvergenceEngine *engine);
+
+/**
  * convergence_estimate_strike: those taken for readers were seen to write
  *
  * All that was learned is forgotten.

@@ -26,7 +26,7 @@
 #define LIMIT_MAX_MB    100
 
 /* A vCPU at the lowest limit tried is awake for a few per cent of the time. */
-#define AWAKE_PCT       80
+#define AWAKE_PCT       50
 
 /* Why there is no KVM with a dirty ring here; NULL if there is. */
 static const char *no_kvm_ring(void)
