@@ -14,10 +14,6 @@
  * All vCPUs run this from its start: the first one by the firmware, which finds
  * itself to be number 0 and sends the others by way of a jump at 0x7000.  Those
  * beyond the number of writers count in one word and write nowhere else.
- *
- * Interrupts are off.  A KVM host whose SVM is emulated was seen to deliver one
- * now and then nevertheless, and a guest with no gate for it is reset, and begins
- * to count anew.  So each has a gate, to a handler that counts it.
  */
 static const uint8_t x86_code[GUEST_CODE_BYTES] = {
     /* 16 bit: open A20, enter protected mode with flat segments */
@@ -35,9 +31,8 @@ static const uint8_t x86_code[GUEST_CODE_BYTES] = {
     /* 32 bit, 0x7c1d: take a number, count from 0, find the own memory */
     0x66, 0xb8, 0x10, 0x00,                     /* mov $16,%ax */
     0x8e, 0xd8,                                 /* mov %eax,%ds */
-    0x8e, 0xd0,                                 /* mov %eax,%ss */
-    0xe9, 0xe6, 0x00, 0, 0,                     /* jmp set_up */
-    /* numbered, 0x7c2a */
+    0xb8, 0x01, 0x00, 0x00, 0x00,               /* mov $1,%eax */
+    0xf0, 0x0f, 0xc1, 0x05, 0x08, 0x7d, 0, 0,   /* lock xadd %eax,next */
     0x3b, 0x05, 0x0c, 0x7d, 0, 0,               /* cmp writers,%eax */
     0x0f, 0x83, 0x95, 0x00, 0, 0,               /* jae read */
     0x8d, 0x3c, 0xc5, 0x00, 0x60, 0, 0,         /* lea counts(,%eax,8),%edi */
@@ -55,7 +50,7 @@ static const uint8_t x86_code[GUEST_CODE_BYTES] = {
     0xc6, 0x05, 0x04, 0x70, 0, 0, 0x00,         /* movb $0,0x7004 */
     0xbe, 0x00, 0x03, 0xe0, 0xfe,               /* mov $ICR,%esi */
     0xc7, 0x06, 0x00, 0x45, 0x0c, 0x00,         /* movl $0xc4500,(%esi) */
-    /* again, 0x7c7c: SIPI to 0x7000, now and then, until all writers came */
+    /* again, 0x7c82: SIPI to 0x7000, now and then, until all writers came */
     0xc7, 0x06, 0x07, 0x46, 0x0c, 0x00,         /* movl $0xc4607,(%esi) */
     0x8b, 0x0d, 0x08, 0x7d, 0, 0,               /* mov next,%ecx */
     0x3b, 0x0d, 0x0c, 0x7d, 0, 0,               /* cmp writers,%ecx */
@@ -64,18 +59,18 @@ static const uint8_t x86_code[GUEST_CODE_BYTES] = {
     0x49,                                       /* wait: dec %ecx */
     0x75, 0xfd,                                 /* jnz wait */
     0xeb, 0xe2,                                 /* jmp again */
-    /* up, 0x7c9a */
+    /* up, 0x7ca0 */
     0xc7, 0x05, 0xf8, 0x6f, 0, 0,
     0x43, 0x56, 0x52, 0x47,                     /* movl $SIGN_UP,sign */
-    /* round, 0x7ca4 */
+    /* round, 0x7caa */
     0x89, 0xee,                                 /* mov %ebp,%esi */
     0x8b, 0x15, 0x00, 0x7d, 0, 0,               /* mov pages,%edx */
-    /* page, 0x7cac */
+    /* page, 0x7cb2 */
     0x8b, 0x0d, 0x04, 0x7d, 0, 0,               /* mov spin,%ecx */
     0xe3, 0x03,                                 /* jecxz write */
     0x49,                                       /* spin: dec %ecx */
     0x75, 0xfd,                                 /* jnz spin */
-    /* write, 0x7cb7 */
+    /* write, 0x7cbd */
     0xff, 0x06,                                 /* incl (%esi) */
     0x83, 0x07, 0x01,                           /* addl $1,(%edi) */
     0x83, 0x57, 0x04, 0x00,                     /* adcl $0,4(%edi) */
@@ -83,32 +78,13 @@ static const uint8_t x86_code[GUEST_CODE_BYTES] = {
     0x4a,                                       /* dec %edx */
     0x75, 0xe3,                                 /* jnz page */
     0xeb, 0xd9,                                 /* jmp round */
-    /* read, 0x7ccb */
+    /* read, 0x7cd1 */
     0xff, 0x05, 0x00, 0x90, 0, 0,               /* incl READ_COUNT */
     0xeb, 0xf8,                                 /* jmp read */
     /* gdt, 0x7ce0: null, code, data; gdtr, 0x7cf8 */
     [0xe8] = 0xff, 0xff, 0, 0, 0, 0x9a, 0xcf, 0,
     0xff, 0xff, 0, 0, 0, 0x92, 0xcf, 0,
     0x17, 0x00, 0xe0, 0x7c, 0x00, 0x00,
-    /* set_up, 0x7d10: all gates to one handler, a number, a stack by that */
-    [0x110] = 0xbf, 0x00, 0x80, 0, 0,           /* mov $0x8000,%edi */
-    0xb8, 0x51, 0x7d, 0x08, 0,                  /* mov $0x87d51,%eax */
-    0xb9, 0x00, 0x01, 0, 0,                     /* mov $256,%ecx */
-    0x89, 0x07,                                 /* gate: mov %eax,(%edi) */
-    0xc7, 0x47, 0x04, 0x00, 0x8e, 0, 0,         /* movl $0x8e00,4(%edi) */
-    0x83, 0xc7, 0x08,                           /* add $8,%edi */
-    0xe2, 0xf2,                                 /* loop gate */
-    0x0f, 0x01, 0x1d, 0x58, 0x7d, 0, 0,         /* lidt idtr */
-    0xb8, 0x01, 0x00, 0x00, 0x00,               /* mov $1,%eax */
-    0xf0, 0x0f, 0xc1, 0x05, 0x08, 0x7d, 0, 0,   /* lock xadd %eax,next */
-    0x89, 0xc4,                                 /* mov %eax,%esp */
-    0xc1, 0xe4, 0x06,                           /* shl $6,%esp */
-    0x81, 0xc4, 0x40, 0x00, 0x01, 0x00,         /* add $0x10040,%esp */
-    0xe9, 0xd9, 0xfe, 0xff, 0xff,               /* jmp numbered */
-    /* interrupt, 0x7d51; idtr, 0x7d58 */
-    0xff, 0x05, 0xf8, 0x8f, 0, 0,               /* incl INTERRUPTS */
-    0xcf,                                       /* iret */
-    0xff, 0x07, 0x00, 0x80, 0, 0,
     [510] = 0x55, 0xaa,
 };
 

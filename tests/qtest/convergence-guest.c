@@ -15,8 +15,6 @@
 /* The guest's own figures: a count of 8 bytes for each vCPU. */
 #define GUEST_COUNT     0x6000
 #define GUEST_SIGN      0x6ff8
-/* Of all vCPUs: interrupts, of which there should be none. */
-#define INTERRUPTS      0x8ff8
 /* Of all vCPUs that only read. */
 #define READ_COUNT      0x9000
 #define GUEST_MEMORY    (1024 * 1024)
@@ -316,10 +314,6 @@ void vm_assert_memory_whole(QTestState *vm, GuestLoad load)
 
     if (running) {
         qtest_qmp_assert_success(vm, "{'execute': 'stop'}");
-    }
-    if (guest_code()->many_vcpus && qtest_readl(vm, at(INTERRUPTS))) {
-        g_test_message("%u interrupts came although they are off",
-                       qtest_readl(vm, at(INTERRUPTS)));
     }
     for (unsigned vcpu = 0; vcpu < vcpus_of(load); vcpu++) {
         uint64_t count = vm_pages_written_by(vm, vcpu);
