@@ -506,10 +506,10 @@ static void hold_other_half(const ConvergenceSample *sample)
     }
 }
 
-static void let_go(ConvergenceEstimate *estimate,
-                   const ConvergenceSample *sample)
+void convergence_estimate_end_probe(ConvergenceEngine *engine,
+                                    const ConvergenceSample *sample)
 {
-    estimate->probing = false;
+    engine->estimate.probing = false;
     FOREACH_VCPU(vcpu, sample) {
         vcpu->estimate.held = false;
     }
@@ -598,18 +598,15 @@ static void learn_look(ConvergenceEstimate *estimate,
 void convergence_estimate_learn(ConvergenceEngine *engine,
                                 const ConvergenceSample *sample)
 {
-    ConvergenceEstimate *estimate = &engine->estimate;
-
     if (!convergence_estimate_works(engine, sample)) {
         return;
     }
-    if (sample->unseen_bytes) {
-        /* What was dirtied is not known; a pair that was begun is void. */
-        let_go(estimate, sample);
-    } else if (sample->interval_ns >= LEAST_LOOK_S * NS_PER_S) {
-        learn_look(estimate, sample);
+    if (!sample->unseen_bytes &&
+        sample->interval_ns >= LEAST_LOOK_S * NS_PER_S) {
+        learn_look(&engine->estimate, sample);
     } else {
-        let_go(estimate, sample);
+        /* What was dirtied is not known; a pair that was begun is void. */
+        convergence_estimate_end_probe(engine, sample);
     }
     share(sample);
 }
@@ -655,11 +652,4 @@ void convergence_estimate_probe(ConvergenceEngine *engine,
         hold_half(estimate, sample);
     }
     estimate->probing = true;
-}
-
-void convergence_estimate_end_probe(ConvergenceEngine *engine,
-                                    const ConvergenceSample *sample)
-{
-    let_go(&engine->estimate, sample);
-    engine->estimate.second_half = false;
 }

@@ -248,7 +248,10 @@ void convergence_sync_begin(void)
     notice_sent(convergence.sampler.sync_begin_remaining_bytes);
 }
 
-/* The list of vCPUs is as the sampler found it: the BQL is held since. */
+/*
+ * In this and the next one the list of vCPUs is as the sampler found it: the BQL
+ * is held since.
+ */
 static void throttle_vcpus(void)
 {
     const ConvergenceSampler *sampler = &convergence.sampler;

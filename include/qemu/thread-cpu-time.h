@@ -9,6 +9,16 @@
 #ifndef QEMU_THREAD_CPU_TIME_H
 #define QEMU_THREAD_CPU_TIME_H
 
+#ifdef CLOCK_THREAD_CPUTIME_ID
+static inline int64_t thread_cpu_time_read_ns(clockid_t clock)
+{
+    struct timespec ts;
+
+    return clock_gettime(clock, &ts) ? -1 :
+           ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+#endif
+
 /**
  * thread_cpu_time_ns: CPU time of the calling thread
  *
@@ -17,13 +27,10 @@
 static inline int64_t thread_cpu_time_ns(void)
 {
 #ifdef CLOCK_THREAD_CPUTIME_ID
-    struct timespec ts;
-
-    if (!clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts)) {
-        return ts.tv_sec * 1000000000LL + ts.tv_nsec;
-    }
-#endif
+    return thread_cpu_time_read_ns(CLOCK_THREAD_CPUTIME_ID);
+#else
     return -1;
+#endif
 }
 
 #ifdef CONFIG_LINUX
@@ -34,13 +41,10 @@ static inline int64_t thread_cpu_time_ns(void)
  */
 static inline int64_t thread_cpu_time_of_ns(pthread_t thread)
 {
-    struct timespec ts;
     clockid_t clock;
 
-    if (!pthread_getcpuclockid(thread, &clock) && !clock_gettime(clock, &ts)) {
-        return ts.tv_sec * 1000000000LL + ts.tv_nsec;
-    }
-    return -1;
+    return pthread_getcpuclockid(thread, &clock) ? -1 :
+           thread_cpu_time_read_ns(clock);
 }
 #endif
 
