@@ -27,7 +27,8 @@ static ConvergenceVcpuInfoList *list_vcpus(const ConvergenceView *view)
         info->id = vcpu->id;
         info->dirty_rate = vcpu->dirty_rate_bytes_per_s;
         info->dirty_limit = view->may_slow ? vcpu->limit_bytes_per_s : 0;
-        info->throttle_percentage = sampler->vcpu_bases[i].throttle_pct;
+        info->throttle_percentage = view->still ?
+                                    0 : sampler->vcpu_bases[i].throttle_pct;
         info->dirty_share = vcpu->dirty_share * 100 + 0.5;
         QAPI_LIST_APPEND(tail, info);
     }
@@ -58,7 +59,8 @@ ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
     info->policy = qapi_enum_parse(&ConvergencePolicyName_lookup, view->policy,
                                    CONVERGENCE_POLICY_NAME_STEP, NULL);
     info->state = (ConvergenceState)view->phase;
-    info->reason = g_strdup(view->reason);
+    info->reason = g_strconcat(view->reason, view->no_deadline ?
+                               "; " CONVERGENCE_REASON_FILE : NULL, NULL);
     info->dirty_rate = engine->model.dirty_bytes_per_s;
     info->drain_rate = engine->model.drain_bytes_per_s;
     info->throttle_percentage = cpu_throttle_get_percentage();
@@ -66,7 +68,8 @@ ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
     info->passes = view->passes;
     info->progress_percentage = status == MIGRATION_STATUS_COMPLETED ?
                                 100 : view->progress_pct;
-    if (engine->decision.predicted && status == MIGRATION_STATUS_ACTIVE) {
+    if (engine->decision.predicted && !view->still &&
+        status == MIGRATION_STATUS_ACTIVE) {
         fill_forecast(info, view);
     }
     if (meter) {

@@ -13,6 +13,10 @@
 #include "migration/convergence-engine.h"
 #include "convergence-sample.h"
 
+#define CONVERGENCE_REASON_FILE \
+    "convergence-timeout and stop conditions do not hold: the stream goes to " \
+    "a file"
+
 /* A migration as it stands, for a look at it. */
 typedef struct ConvergenceView {
     const ConvergenceEngine *engine;
@@ -22,7 +26,9 @@ typedef struct ConvergenceView {
     const char *reason;
     uint64_t passes;
     int progress_pct;
-    bool may_slow;              /* not yet at the switch-over */
+    bool may_slow;              /* not yet at the switch-over, and it moves */
+    bool still;                 /* nothing is sent */
+    bool no_deadline;           /* although one is set: it goes to a file */
     int64_t now_ns;
 } ConvergenceView;
 

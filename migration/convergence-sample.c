@@ -264,6 +264,11 @@ void convergence_sampler_log_cleared(ConvergenceSampler *sampler,
     sampler->log_cleared_ns += took_ns;
 }
 
+void convergence_sampler_interrupt(ConvergenceSampler *sampler)
+{
+    sampler->interrupted = true;
+}
+
 /*
  * What the stream carried of @gone_bytes that remain no longer.  The rest are
  * pages that the guest said are free: they tell nothing of the link.  XBZRLE
@@ -316,7 +321,8 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
         .sync_busy_ns = convergence_sampler_sync_busy_ns(sampler),
         .throttle_pct = cpu_throttle_get_percentage(),
         .bulk_pass = bulk_pass,
-        .valid = runstate_is_running() && !blk_mig_bulk_active(),
+        .valid = runstate_is_running() && !blk_mig_bulk_active() &&
+                 !sampler->interrupted,
     };
 
     sample.touched_bytes =
@@ -325,6 +331,7 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
     sample.unseen_bytes = pages_to_bytes(dirty_harvest_total_unseen_pages() -
                                          base->unseen_pages);
     sampler->log_cleared_ns = 0;
+    sampler->interrupted = false;
     follow_bulk_pass(sampler, &sample, gone_bytes);
     sample_vcpus(sampler, sample.interval_ns);
     convergence_sampler_name_meter(sampler, &sample);

@@ -56,6 +56,7 @@ typedef struct ConvergenceSampler {
     MeterCheck all_samples;
     MeterCheck known_samples;
     bool meter_dropped;
+    bool interrupted;           /* in this interval: the next sample is void */
 } ConvergenceSampler;
 
 /**
@@ -119,6 +120,14 @@ bool convergence_sampler_meter_fits(ConvergenceSampler *sampler,
  */
 void convergence_sampler_log_cleared(ConvergenceSampler *sampler,
                                      int64_t took_ns);
+
+/**
+ * convergence_sampler_interrupt: what happens in this interval tells nothing
+ * @sampler: the sampler
+ *
+ * The sample that it ends with is not valid.
+ */
+void convergence_sampler_interrupt(ConvergenceSampler *sampler);
 
 /**
  * convergence_sampler_sync_busy_ns: how long the sync was at work, so far

@@ -6,8 +6,10 @@
  * The sample is made by convergence-sample.c, parameters are handled by
  * convergence-params.c, and monitors are told by convergence-info.c.
  *
- * Threads: the migration thread does everything but answer the monitors and
- * lift the slow-down on a cancel, which the main thread does.  `lock` guards
+ * Threads: the migration thread does everything but what must not wait for it.
+ * The main thread answers the monitors, lifts the slow-down on a cancel, and
+ * watches: a migration thread that sits in a blocked send sees no deadline, and
+ * the guest is not to be slowed for a link that carries nothing.  `lock` guards
  * the state below; it is taken after the BQL, never before it.
  *
  * Copyright (c) 2026 The Converge developers
@@ -22,16 +24,15 @@
 #include "qemu/timer.h"
 #include "exec/dirty-harvest.h"
 #include "hw/core/cpu.h"
-#include "io/channel-file.h"
 #include "migration/convergence.h"
 #include "sysemu/cpu-throttle.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/runstate.h"
 #include "block.h"
+#include "convergence-channel.h"
 #include "convergence-info.h"
 #include "convergence-sample.h"
 #include "migration.h"
-#include "qemu-file.h"
 #include "ram.h"
 #include "trace.h"
 
@@ -40,6 +41,15 @@ QEMU_BUILD_BUG_ON((int)CONVERGENCE_STATE_TIMED_OUT !=
                   (int)CONVERGENCE_PHASE_TIMED_OUT);
 QEMU_BUILD_BUG_ON((int)CONVERGENCE_STATE__MAX !=
                   (int)CONVERGENCE_PHASE__MAX);
+
+#define WATCH_PERIOD_MS 250
+/*
+ * A migration thread that has not looked at the deadline for so long, where it
+ * does ten times a second, sits in a blocked send.
+ */
+#define BLOCKED_NS      (1000 * SCALE_MS)
+/* After so long with nothing sent, slowing the guest down is of no use. */
+#define STILL_NS        (5000 * INT64_C(1000000))
 
 static struct {
     QemuMutex lock;
@@ -51,11 +61,15 @@ static struct {
     int64_t next_sync_ns;
     /* Clear the log of what waits before the next page is sent (atomic). */
     bool see_rewrites;
+    /* When the migration thread last looked at the deadline (atomic). */
+    int64_t ticked_ns;
     /* Migration thread: what the last sync was busy for. */
     int64_t sync_busy_ns;
+    QEMUTimer *watch_timer;
 
     /* Under `lock`. */
     bool known;                 /* there is something to report */
+    bool to_file;               /* the stream is written to disk, or nowhere */
     ConvergenceEngine engine;
     ConvergenceParams user;     /* as the user has set them */
     uint64_t user_bandwidth_bytes_per_s;
@@ -69,6 +83,10 @@ static struct {
     int progress_pct;
     ConvergenceSampler sampler;
     double bandwidth_bytes_per_ms;  /* as upstream last measured it */
+    /* What the channels had taken, and when they last took something. */
+    uint64_t sent_bytes;
+    int64_t sent_ns;
+    bool still;                 /* for so long that the slow-down is lifted */
 } convergence;
 
 static void __attribute__((__constructor__)) convergence_init_lock(void)
@@ -81,22 +99,25 @@ static int64_t now_ns(void)
     return qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
 }
 
+static bool has_condition(const ConvergenceParams *params)
+{
+    return params->timeout_s || params->max_iterations ||
+           params->max_transfer_pct;
+}
+
 /* A deadline is of use also while no policy acts. */
 static bool engine_wanted(const ConvergenceParams *params)
 {
-    return params->auto_converge || params->timeout_s ||
-           params->max_iterations || params->max_transfer_pct;
+    return params->auto_converge || has_condition(params);
 }
 
 /*
  * A state written to a file, by virsh save or a snapshot, is no migration that
  * has to end by some time; nor is one of a guest that stands still.
  */
-static bool has_deadline(MigrationState *s)
+static bool has_deadline(void)
 {
-    return runstate_is_running() &&
-           !object_dynamic_cast(OBJECT(qemu_file_get_ioc(s->to_dst_file)),
-                                TYPE_QIO_CHANNEL_FILE);
+    return runstate_is_running() && !convergence.to_file;
 }
 
 /* QEMU's own copy is the main thread's, and the migration thread has no BQL. */
@@ -114,10 +135,10 @@ void convergence_params_changed(void)
 }
 
 /* The settings in force for this migration. */
-static void refresh_params(MigrationState *s)
+static void refresh_params(void)
 {
     convergence.params = convergence.user;
-    if (!has_deadline(s)) {
+    if (!has_deadline()) {
         convergence.params.timeout_s = 0;
         convergence.params.max_iterations = 0;
         convergence.params.max_transfer_pct = 0;
@@ -145,6 +166,38 @@ static void report(ConvergencePhase phase, const char *reason)
     }
 }
 
+static void watch(void *opaque);
+
+static void set_watch(void)
+{
+    timer_mod(convergence.watch_timer,
+              qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + WATCH_PERIOD_MS);
+}
+
+static void start_watch(void)
+{
+    if (!convergence.watch_timer) {
+        convergence.watch_timer = timer_new_ms(QEMU_CLOCK_REALTIME, watch,
+                                               NULL);
+    }
+    qatomic_set_i64(&convergence.ticked_ns, now_ns());
+    set_watch();
+}
+
+/* The thread may not know it yet. */
+static bool was_given_up(const MigrationState *s)
+{
+    return s->state == MIGRATION_STATUS_FAILED ||
+           s->state == MIGRATION_STATUS_CANCELLING;
+}
+
+/* BQL held. */
+static void lift_slowdown(void)
+{
+    cpu_throttle_stop();
+    dirtylimit_clear_migration_limits();
+}
+
 void convergence_forget(void)
 {
     QEMU_LOCK_GUARD(&convergence.lock);
@@ -166,11 +219,15 @@ void convergence_start(MigrationState *s)
     qemu_mutex_lock(&convergence.lock);
     convergence.sampler.meter_dropped = false;
     take_user_params(s);
-    refresh_params(s);
-    convergence.known = engine_wanted(&convergence.params);
+    convergence.to_file = convergence_channel_is_file(s);
+    refresh_params();
+    convergence.known = engine_wanted(&convergence.user);
     convergence_engine_init(&convergence.engine, now);
     convergence.phase = CONVERGENCE_PHASE_OFF;
     report(CONVERGENCE_PHASE_OFF, CONVERGENCE_REASON_OFF);
+    convergence.sent_bytes = 0;
+    convergence.sent_ns = now;
+    convergence.still = false;
     convergence.passes = 0;
     convergence.pass_sent = false;
     convergence.pass_remaining_bytes = remaining_bytes;
@@ -191,12 +248,13 @@ void convergence_start(MigrationState *s)
         report(CONVERGENCE_PHASE_WATCHING, begin);
     }
     qemu_mutex_unlock(&convergence.lock);
-    qemu_mutex_unlock_iothread();
 
     dirty_harvest_set_migrating(true);
     qatomic_set(&convergence.see_rewrites, false);
     qatomic_set(&convergence.may_slow, true);
     qatomic_set(&convergence.running, true);
+    start_watch();
+    qemu_mutex_unlock_iothread();
 }
 
 void convergence_switchover(void)
@@ -211,8 +269,7 @@ void convergence_switchover(void)
     }
     /* A decision under way is over by now: it is made with the BQL held. */
     qatomic_set(&convergence.may_slow, false);
-    cpu_throttle_stop();
-    dirtylimit_clear_migration_limits();
+    lift_slowdown();
     if (!locked) {
         qemu_mutex_unlock_iothread();
     }
@@ -220,9 +277,14 @@ void convergence_switchover(void)
 
 void convergence_end(void)
 {
+    MigrationState *s = migrate_get_current();
+
     convergence_switchover();
     qatomic_set(&convergence.running, false);
     dirty_harvest_set_migrating(false);
+    if (was_given_up(s) && !qatomic_read(&s->start_postcopy)) {
+        convergence_channel_end_return_path(s);
+    }
 }
 
 bool convergence_sync_due(void)
@@ -286,7 +348,7 @@ static void limit_vcpus(void)
 
 static void apply(const ConvergenceDecision *decision)
 {
-    if (!qatomic_read(&convergence.may_slow)) {
+    if (!qatomic_read(&convergence.may_slow) || convergence.still) {
         return;
     }
     if (decision->throttle_pct && decision->vcpus_throttled) {
@@ -307,7 +369,7 @@ static void report_decision(const ConvergenceDecision *decision)
 {
     const ConvergenceDeadline *deadline = &convergence.engine.deadline;
 
-    if (deadline->stop == CONVERGENCE_STOP_NONE) {
+    if (deadline->stop == CONVERGENCE_STOP_NONE && !convergence.still) {
         report(decision->phase, decision->reason);
     }
 }
@@ -369,7 +431,32 @@ static void check_meter(ConvergenceSample *sample)
     convergence_sampler_drop_meter(&convergence.sampler);
     convergence_sampler_name_meter(&convergence.sampler, sample);
     take_user_params(migrate_get_current());
-    refresh_params(migrate_get_current());
+    refresh_params();
+}
+
+/*
+ * What the link carries while nobody is slowed is no measure of what it carries
+ * in between, nor of what the guest dirties under a throttle: such a sample is
+ * passed over, and the last decision is in force again.
+ */
+static void notice_sends(MigrationState *s, int64_t now)
+{
+    uint64_t sent_bytes = convergence_channel_sent_bytes(s);
+
+    if (sent_bytes != convergence.sent_bytes) {
+        convergence.sent_bytes = sent_bytes;
+        convergence.sent_ns = now;
+        if (convergence.still) {
+            convergence.still = false;
+            report_decision(&convergence.engine.decision);
+            /* The guest is to be slowed again: at once. */
+            qatomic_set_i64(&convergence.next_sync_ns, now);
+        }
+    } else if (!convergence.still && now - convergence.sent_ns >= STILL_NS) {
+        convergence.still = true;
+        convergence_sampler_interrupt(&convergence.sampler);
+        lift_slowdown();
+    }
 }
 
 void convergence_sync_end(void)
@@ -385,9 +472,10 @@ void convergence_sync_end(void)
         return;
     }
     WITH_QEMU_LOCK_GUARD(&convergence.lock) {
-        refresh_params(migrate_get_current());
+        refresh_params();
         sample = convergence_sampler_sync_end(&convergence.sampler, now_ns(),
                                               !convergence.passes);
+        notice_sends(migrate_get_current(), sample.now_ns);
         sample.bandwidth_bytes_per_s = convergence.user_bandwidth_bytes_per_s;
         check_meter(&sample);
         decision = convergence_engine_update(&convergence.engine,
@@ -418,6 +506,10 @@ void convergence_send_begin(void)
                                     now_ns() - begin_ns);
 }
 
+/*
+ * The destination hears of it by its sockets, and so does a migration thread
+ * that sits in a blocked send.
+ */
 static void abort_migration(MigrationState *s, const char *why)
 {
     Error *err = NULL;
@@ -427,6 +519,7 @@ static void abort_migration(MigrationState *s, const char *why)
     error_free(err);
     migrate_set_state(&s->state, MIGRATION_STATUS_ACTIVE,
                       MIGRATION_STATUS_FAILED);
+    convergence_channel_shut(s);
 }
 
 /* Returns the threshold; INT64_MAX to switch over whatever remains. */
@@ -466,6 +559,7 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
     if (!qatomic_read(&convergence.running)) {
         return bandwidth_bytes_per_ms * s->parameters.downtime_limit;
     }
+    qatomic_set_i64(&convergence.ticked_ns, now_ns());
     QEMU_LOCK_GUARD(&convergence.lock);
     threshold_bytes = bandwidth_bytes_per_ms *
                       convergence.user.downtime_limit_ms;
@@ -473,7 +567,7 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
         return threshold_bytes;
     }
     convergence.bandwidth_bytes_per_ms = bandwidth_bytes_per_ms;
-    refresh_params(s);
+    refresh_params();
     if (!engine_wanted(&convergence.params)) {
         return threshold_bytes;
     }
@@ -506,6 +600,70 @@ int64_t convergence_downtime_ms(int64_t reckoned_ms)
         return reckoned_ms;
     }
     return decision->predicted_downtime_ms;
+}
+
+static void report_still(int64_t now)
+{
+    const ConvergenceDeadline *deadline = &convergence.engine.deadline;
+    bool met = deadline->stop != CONVERGENCE_STOP_NONE;
+    char reason[CONVERGENCE_REASON_MAX_BYTES];
+    g_autofree char *condition = NULL;
+
+    if (met) {
+        ConvergenceProgress progress = make_progress();
+
+        convergence_stop_describe(deadline, &convergence.params, &progress,
+                                  reason, sizeof(reason));
+        condition = g_strdup(reason);
+    }
+    snprintf(reason, sizeof(reason), "nothing was sent for %" PRId64 " s: the "
+             "destination or the link stands still; the guest is not slowed "
+             "down until it moves again%s%s",
+             (int64_t)((now - convergence.sent_ns) / NANOSECONDS_PER_SECOND),
+             met ? "; " : "", condition ?: "");
+    report(met ? CONVERGENCE_PHASE_TIMED_OUT : CONVERGENCE_PHASE_STUCK,
+           reason);
+}
+
+/* For a migration thread that cannot.  BQL held. */
+static void look_at_deadline(MigrationState *s)
+{
+    const ConvergenceDeadline *deadline;
+    ConvergenceProgress progress = make_progress();
+
+    refresh_params();
+    deadline = convergence_engine_deadline(&convergence.engine,
+                                           &convergence.params, &progress);
+    if (deadline->stop != CONVERGENCE_STOP_NONE) {
+        take_action(s, deadline, &progress, 0);
+    }
+}
+
+static void watch(void *opaque)
+{
+    MigrationState *s = migrate_get_current();
+    int64_t now = now_ns();
+
+    if (!qatomic_read(&convergence.running)) {
+        return;
+    }
+    set_watch();
+    if (was_given_up(s)) {
+        convergence_channel_shut(s);
+        return;
+    }
+    if (s->state != MIGRATION_STATUS_ACTIVE ||
+        !qatomic_read(&convergence.may_slow)) {
+        return;
+    }
+    QEMU_LOCK_GUARD(&convergence.lock);
+    notice_sends(s, now);
+    if (now - qatomic_read_i64(&convergence.ticked_ns) >= BLOCKED_NS) {
+        look_at_deadline(s);
+    }
+    if (convergence.still && s->state == MIGRATION_STATUS_ACTIVE) {
+        report_still(now);
+    }
 }
 
 /*
@@ -564,7 +722,10 @@ void convergence_fill_info(MigrationInfo *info)
         .reason = convergence.reason,
         .passes = convergence.passes,
         .progress_pct = convergence.progress_pct,
-        .may_slow = qatomic_read(&convergence.may_slow),
+        .may_slow = qatomic_read(&convergence.may_slow) &&
+                    !convergence.still,
+        .still = convergence.still,
+        .no_deadline = convergence.to_file && has_condition(&convergence.user),
         .now_ns = now_ns(),
     }, info->status);
 }

@@ -22,28 +22,6 @@ static void set_up(QTestState *vm, const char *action)
            " 'convergence-timeout-action': '%s'", LINK_BYTES_PER_S, action);
 }
 
-/* The migration fails by our doing, and the guest is none the worse for it. */
-static void assert_given_up(Pair *pair, double before, const char *condition)
-{
-    g_autoptr(MigrationView) view = NULL;
-    const char *desc;
-
-    vm_wait_status(pair->from, "failed");
-    view = view_take(pair->from);
-    desc = qdict_get_str(view->all, "error-desc");
-    g_test_message("%s", desc);
-    g_assert_true(strstr(desc, condition) != NULL);
-    g_assert_cmpstr(view->state, ==, "timed-out");
-    g_assert_true(strstr(qdict_get_str(view->convergence, "reason"),
-                         condition) != NULL);
-    g_assert_cmpint(view->throttle_pct, ==, 0);
-    g_assert_cmpint(vm_throttle_pct(pair->from), ==, 0);
-    vm_assert_speed_back(pair->from, before / 3);
-    vm_assert_memory_whole(pair->from, pair->load);
-    vm_assert_guest_works(pair->from);
-    pair_bury_destination(pair);
-}
-
 static void assert_last_event_is(QTestState *vm, const char *state)
 {
     g_autofree char *last = NULL;
@@ -72,7 +50,8 @@ static void test_abort(const void *opaque)
                " 'dirty-sync-period': 100, 'downtime-limit': 1", policy);
     }
     pair_migrate(pair);
-    assert_given_up(pair, before, "convergence-timeout of 1 s ran out");
+    pair_assert_given_up(pair, before, "convergence-timeout of 1 s ran out");
+    pair_bury_destination(pair);
     assert_last_event_is(pair->from, "timed-out");
 
     /* It can be tried again. */
@@ -129,20 +108,6 @@ static bool allow_postcopy(Pair *pair)
     return true;
 }
 
-static void wait_throttled(QTestState *vm)
-{
-    for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
-        g_autoptr(MigrationView) view = view_take(vm);
-
-        g_assert_false(view_is_over(view));
-        if (view->throttle_pct) {
-            return;
-        }
-        g_usleep(20 * 1000);
-    }
-    g_error("no throttle within %d s", VM_PATIENCE_S);
-}
-
 static void test_postcopy(void)
 {
     g_autoptr(Pair) pair = pair_start(LOAD, "", "");
@@ -158,7 +123,7 @@ static void test_postcopy(void)
     vm_capability(pair->from, "auto-converge", true);
     vm_set(pair->from, "'dirty-sync-period': 100, 'downtime-limit': 1");
     pair_migrate(pair);
-    wait_throttled(pair->from);
+    vm_wait_throttled(pair->from);
     vm_set(pair->from, "'convergence-timeout': 1");
     while (!postcopy) {
         QDict *event = qtest_qmp_eventwait_ref(pair->from, "MIGRATION");
@@ -208,7 +173,8 @@ static void test_max_iterations(const void *opaque)
     vm_set(pair->from, "'convergence-max-iterations': %d", passes);
     pair_migrate(pair);
     sent = watch_until_over(pair->from);
-    assert_given_up(pair, before, condition);
+    pair_assert_given_up(pair, before, condition);
+    pair_bury_destination(pair);
     {
         g_autoptr(MigrationView) view = view_take(pair->from);
 
@@ -240,7 +206,8 @@ static void test_max_transfer(void)
     pair_migrate(pair);
     total = ram_total(pair->from);
     sent = watch_until_over(pair->from);
-    assert_given_up(pair, before, "convergence-max-transfer reached: 10");
+    pair_assert_given_up(pair, before, "convergence-max-transfer reached: 10");
+    pair_bury_destination(pair);
     /*
      * It is looked at ten times a second: 3.4 MB, 5 % of guest RAM.  We may
      * have missed more.

@@ -21,6 +21,7 @@ int main(int argc, char **argv)
     convergence_add_params_tests();
     convergence_add_throttle_tests();
     convergence_add_step_tests();
+    convergence_add_still_tests();
     convergence_add_stop_tests();
     convergence_add_limit_tests();
     convergence_add_ram_tests();

@@ -248,6 +248,20 @@ int64_t vm_said_of(QTestState *vm, int vcpu, const char *what)
     return values[vcpu];
 }
 
+void vm_wait_throttled(QTestState *vm)
+{
+    for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
+        g_autoptr(MigrationView) view = view_take(vm);
+
+        g_assert_false(view_is_over(view));
+        if (view->throttle_pct) {
+            return;
+        }
+        g_usleep(POLL_US);
+    }
+    g_error("no throttle within %d s", VM_PATIENCE_S);
+}
+
 void vm_migrate_to_nowhere(QTestState *vm)
 {
     qtest_qmp_assert_success(vm, "{'execute': 'migrate', 'arguments':"
@@ -311,6 +325,27 @@ void pair_migrate(Pair *pair)
 {
     qtest_qmp_assert_success(pair->from, "{'execute': 'migrate',"
                              " 'arguments': {'uri': %s}}", pair->uri);
+}
+
+void pair_assert_given_up(Pair *pair, double bytes_per_s,
+                          const char *condition)
+{
+    g_autoptr(MigrationView) view = NULL;
+    const char *desc;
+
+    vm_wait_status(pair->from, "failed");
+    view = view_take(pair->from);
+    desc = qdict_get_str(view->all, "error-desc");
+    g_test_message("%s", desc);
+    g_assert_true(strstr(desc, condition) != NULL);
+    g_assert_cmpstr(view->state, ==, "timed-out");
+    g_assert_true(strstr(qdict_get_str(view->convergence, "reason"),
+                         condition) != NULL);
+    g_assert_cmpint(view->throttle_pct, ==, 0);
+    g_assert_cmpint(vm_throttle_pct(pair->from), ==, 0);
+    vm_assert_speed_back(pair->from, bytes_per_s / 3);
+    vm_assert_memory_whole(pair->from, pair->load);
+    vm_assert_guest_works(pair->from);
 }
 
 void pair_assert_arrived(Pair *pair)

@@ -152,6 +152,14 @@ void pair_bury_destination(Pair *pair);
 void pair_migrate(Pair *pair);
 void pair_cancel(Pair *pair);
 void vm_wait_status(QTestState *vm, const char *status);
+/* Some vCPU is throttled by the migration, which is not over. */
+void vm_wait_throttled(QTestState *vm);
+/*
+ * Failed by our doing, on that condition, and the guest is none the worse for
+ * it: its memory whole, and writing about as fast as @bytes_per_s again.
+ */
+void pair_assert_given_up(Pair *pair, double bytes_per_s,
+                          const char *condition);
 /* Completed, the guest at work on the other side, and its memory whole. */
 void pair_assert_arrived(Pair *pair);
 
@@ -159,6 +167,7 @@ void pair_assert_arrived(Pair *pair);
 void convergence_add_params_tests(void);
 void convergence_add_throttle_tests(void);
 void convergence_add_step_tests(void);
+void convergence_add_still_tests(void);
 void convergence_add_stop_tests(void);
 void convergence_add_limit_tests(void);
 void convergence_add_ram_tests(void);
