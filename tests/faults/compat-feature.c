@@ -6,7 +6,8 @@
  * Copyright (c) 2026 The Converge developers
  *
  * The guest moves, intact and at full speed; the policy goes round with the
- * rounds.  TLS is tried on a QEMU that was built with it.
+ * rounds.  TLS is tried on a QEMU that was built with it.  Once the link stands
+ * still for good, the migration is given up by its deadline instead.
  */
 
 #include "fault.h"
@@ -18,6 +19,8 @@
 #include <string.h>
 
 #define END_TIMEOUT_S 120
+/* The deadline has passed by then; the rest is to see the guest at work */
+#define GIVEN_UP_TIMEOUT_S 20
 #define PSK_LINE "qemu:0123456789abcdef0123456789abcdef\n"
 
 /* What has no steps of its own but its capabilities and settings */
@@ -72,16 +75,40 @@ static gboolean start(FaultRun *run, World *world, GError **errp)
     return world_migrate(world, &migration, NULL, errp);
 }
 
-static gboolean arrive(World *world, GError **errp)
+static gboolean set_deadline(World *world, const char *arguments,
+                             GError **errp)
 {
-    return world_settle(world, WORLD_DESTINATION, END_TIMEOUT_S, errp);
+    return feature_run(world_qmp(world), "migrate-set-parameters", arguments,
+                       errp);
+}
+
+/* The link stands still, and nobody but the deadline ends that */
+static gboolean give_up(FaultRun *run, World *world, GError **errp)
+{
+    if (!fault_wait_phase(run, PHASE_SLOWED, errp)) {
+        return FALSE;
+    }
+    wire_stall(world->wire, TRUE);
+    return set_deadline(world, "{\"convergence-timeout\": 1,"
+                        " \"convergence-timeout-action\": \"abort\"}",
+                        errp) &&
+           world_settle(world, WORLD_SOURCE, GIVEN_UP_TIMEOUT_S, errp) &&
+           set_deadline(world, "{\"convergence-timeout\": 0,"
+                        " \"convergence-timeout-action\": \"downtime\"}",
+                        errp);
+}
+
+static gboolean arrive(FaultRun *run, World *world, GError **errp)
+{
+    return run->fault->text ? give_up(run, world, errp) :
+           world_settle(world, WORLD_DESTINATION, END_TIMEOUT_S, errp);
 }
 
 static gboolean plain_feature(FaultRun *run, GError **errp)
 {
     World *world = feature_world(run, run->options->qemu, errp);
 
-    return world && start(run, world, errp) && arrive(world, errp);
+    return world && start(run, world, errp) && arrive(run, world, errp);
 }
 
 static gboolean pause_feature(FaultRun *run, GError **errp)
@@ -90,7 +117,7 @@ static gboolean pause_feature(FaultRun *run, GError **errp)
 
     return world && start(run, world, errp) &&
            fault_wait_phase(run, PHASE_NEAR_END, errp) &&
-           fault_let_go(world, errp) && arrive(world, errp);
+           fault_let_go(world, errp) && arrive(run, world, errp);
 }
 
 /* The throttle ends as postcopy begins, and what is left arrives later */
@@ -117,7 +144,7 @@ static gboolean postcopy_feature(FaultRun *run, GError **errp)
     return fault_wait_phase(run, PHASE_SLOWED, errp) &&
            feature_run(world_qmp(world), "migrate-start-postcopy", "{}",
                        errp) &&
-           arrive(world, errp);
+           arrive(run, world, errp);
 }
 
 static gboolean add_bitmap_node(QmpClient *qmp, GError **errp)
@@ -152,7 +179,7 @@ static gboolean bitmap_feature(FaultRun *run, GError **errp)
                                    "{\"node\": \"disk0\","
                                    " \"name\": \"bitmap0\"}", errp))) &&
            add_bitmap_node(vm_qmp(world_other(world)), errp) &&
-           start(run, world, errp) && arrive(world, errp) &&
+           start(run, world, errp) && arrive(run, world, errp) &&
            has_bitmap(world_qmp(world), errp);
 }
 
@@ -178,7 +205,7 @@ static gboolean with_credentials(FaultRun *run, const char *dir,
            add_credentials(world_qmp(world), dir, "client", errp) &&
            add_credentials(vm_qmp(world_other(world)), dir, "server",
                            errp) &&
-           start(run, world, errp) && arrive(world, errp);
+           start(run, world, errp) && arrive(run, world, errp);
 }
 
 static gboolean tls_feature(FaultRun *run, GError **errp)
@@ -210,5 +237,15 @@ const Fault feature_faults[] = {
     { "with dirty bitmaps", 0, 8, bitmap_feature, FEATURE_BITMAPS },
     { "with TLS", 0, 8, tls_feature, FEATURE_TLS },
     { "with multifd over TLS", 0, 8, tls_feature, FEATURE_MULTIFD_TLS },
+    { "given up on a dead link with multifd", 0, 8, plain_feature,
+      FEATURE_MULTIFD, "given up" },
+    { "given up on a dead link with compress", 0, 8, plain_feature,
+      FEATURE_COMPRESS, "given up" },
+    { "given up on a dead link with return-path", 0, 8, plain_feature,
+      FEATURE_RETURN_PATH, "given up" },
+    { "given up on a dead link with TLS", 0, 8, tls_feature, FEATURE_TLS,
+      "given up" },
+    { "given up on a dead link with multifd over TLS", 0, 8, tls_feature,
+      FEATURE_MULTIFD_TLS, "given up" },
     { NULL }
 };
