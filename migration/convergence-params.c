@@ -140,6 +140,24 @@ static bool check_downtime(const MigrationParameters *params, Error **errp)
     return true;
 }
 
+/* Channels of their own and pages on demand: QEMU 7.2 loses the guest. */
+static bool check_postcopy(bool postcopy_ram, bool multifd, Error **errp)
+{
+    if (!postcopy_ram) {
+        error_setg(errp, "Parameter 'convergence-timeout-action' takes "
+                   "'postcopy' only with capability 'postcopy-ram' on "
+                   "(on both sides)");
+        return false;
+    }
+    if (multifd) {
+        error_setg(errp, "Parameter 'convergence-timeout-action' cannot be "
+                   "'postcopy' with capability 'multifd' on: postcopy does "
+                   "not work with multifd");
+        return false;
+    }
+    return true;
+}
+
 /*
  * Only a change is refused: a client that turned postcopy-ram off later must
  * still be able to set other parameters.  See also timeout_action().
@@ -148,17 +166,22 @@ static bool check_action(const MigrationParameters *params, Error **errp)
 {
     const MigrationParameters *now = &migrate_get_current()->parameters;
 
-    if (params->has_convergence_timeout_action &&
-        params->convergence_timeout_action ==
-        CONVERGENCE_TIMEOUT_ACTION_POSTCOPY &&
-        now->convergence_timeout_action !=
-        CONVERGENCE_TIMEOUT_ACTION_POSTCOPY && !migrate_postcopy_ram()) {
-        error_setg(errp, "Parameter 'convergence-timeout-action' takes "
-                   "'postcopy' only with capability 'postcopy-ram' on "
-                   "(on both sides)");
-        return false;
-    }
-    return true;
+    return !params->has_convergence_timeout_action ||
+           params->convergence_timeout_action !=
+           CONVERGENCE_TIMEOUT_ACTION_POSTCOPY ||
+           now->convergence_timeout_action ==
+           CONVERGENCE_TIMEOUT_ACTION_POSTCOPY ||
+           check_postcopy(migrate_postcopy_ram(), migrate_use_multifd(), errp);
+}
+
+bool convergence_caps_check(const bool *caps, Error **errp)
+{
+    const MigrationParameters *now = &migrate_get_current()->parameters;
+
+    return now->convergence_timeout_action !=
+           CONVERGENCE_TIMEOUT_ACTION_POSTCOPY ||
+           !caps[MIGRATION_CAPABILITY_POSTCOPY_RAM] ||
+           check_postcopy(true, caps[MIGRATION_CAPABILITY_MULTIFD], errp);
 }
 
 static bool check_policy(const MigrationParameters *params, Error **errp)

@@ -126,6 +126,14 @@ void convergence_params_query(MigrationParameters *copy,
                               const MigrationParameters *params);
 
 /**
+ * convergence_caps_check: whether capabilities go with the parameters as set
+ * @caps: all of them as they are to be
+ *
+ * BQL held.  Returns: false and sets @errp if they do not.
+ */
+bool convergence_caps_check(const bool *caps, Error **errp);
+
+/**
  * convergence_params_get: the settings as the engine takes them
  * @s: the migration
  * @meter: that tells vCPUs apart, NULL for none

@@ -135,8 +135,39 @@ static void test_postcopy(void)
         postcopy = g_str_equal(status, "postcopy-active");
         qobject_unref(event);
     }
+    /* The event comes right before the guest is stopped. */
+    while (vm_is_running(pair->from)) {
+        g_usleep(1000);
+    }
     g_assert_cmpint(vm_throttle_pct(pair->from), ==, 0);
     pair_assert_arrived(pair);
+}
+
+/* Postcopy leaves a guest that multifd sends without some of its pages. */
+static void test_postcopy_is_refused_with_multifd(void)
+{
+    QTestState *vm = vm_start(LOAD, "");
+    QDict *rsp;
+
+    vm_capability(vm, "postcopy-ram", true);
+    vm_capability(vm, "multifd", true);
+    vm_assert_error(vm_try_set(vm, "'convergence-timeout-action':"
+                               " 'postcopy'"), "'postcopy'", "'multifd'",
+                    NULL);
+    vm_capability(vm, "multifd", false);
+    vm_set(vm, "'convergence-timeout-action': 'postcopy'");
+    rsp = qtest_qmp(vm, "{'execute': 'migrate-set-capabilities', 'arguments':"
+                    " {'capabilities': [{'capability': 'multifd',"
+                    " 'state': true}]}}");
+    vm_assert_error(rsp, "'postcopy'", "'multifd'", NULL);
+    /* It can still be switched off, and with it what it excludes goes. */
+    vm_capability(vm, "postcopy-ram", false);
+    vm_capability(vm, "multifd", true);
+    rsp = qtest_qmp(vm, "{'execute': 'migrate-set-capabilities', 'arguments':"
+                    " {'capabilities': [{'capability': 'postcopy-ram',"
+                    " 'state': true}]}}");
+    vm_assert_error(rsp, "'postcopy'", "'multifd'", NULL);
+    qtest_quit(vm);
 }
 
 /* Returns: how many bytes were sent, as far as could be seen. */
@@ -317,6 +348,8 @@ void convergence_add_stop_tests(void)
     qtest_add_data_func("/convergence/stop/stop/pause-before-switchover",
                         "pause-before-switchover", test_stop);
     qtest_add_func("/convergence/stop/postcopy", test_postcopy);
+    qtest_add_func("/convergence/stop/postcopy-refused-with-multifd",
+                   test_postcopy_is_refused_with_multifd);
     qtest_add_data_func("/convergence/stop/max-iterations/1",
                         GINT_TO_POINTER(1), test_max_iterations);
     qtest_add_data_func("/convergence/stop/max-iterations/3",
