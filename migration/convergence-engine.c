@@ -366,6 +366,12 @@ convergence_engine_update(ConvergenceEngine *engine,
     }
     select_policy(engine, params, sample);
     if (!sample->valid || sample->interval_ns <= 0) {
+        if (engine->estimate.probing) {
+            /* A look that tells nothing.  Before it nobody was slowed. */
+            convergence_estimate_end_probe(engine, sample);
+            decision->throttle_pct = 0;
+            decision->vcpus_throttled = false;
+        }
         decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
         throttle_alike(sample, decision);
         return decision;

@@ -639,6 +639,21 @@ static void look_at_deadline(MigrationState *s)
     }
 }
 
+/*
+ * Who is held to see who writes is held for one look of a quarter of a second.
+ * A look that does not come is no reason to go on with it; it tells nothing.
+ */
+static void end_overdue_probe(int64_t now)
+{
+    int64_t due_ns = qatomic_read_i64(&convergence.next_sync_ns);
+
+    if (convergence.engine.estimate.probing &&
+        now - due_ns >= WATCH_PERIOD_MS * SCALE_MS) {
+        convergence_sampler_interrupt(&convergence.sampler);
+        lift_slowdown();
+    }
+}
+
 static void watch(void *opaque)
 {
     MigrationState *s = migrate_get_current();
@@ -658,6 +673,7 @@ static void watch(void *opaque)
     }
     QEMU_LOCK_GUARD(&convergence.lock);
     notice_sends(s, now);
+    end_overdue_probe(now);
     if (now - qatomic_read_i64(&convergence.ticked_ns) >= BLOCKED_NS) {
         look_at_deadline(s);
     }

@@ -11,6 +11,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "convergence-vm.h"
 
 #define LOAD    LOAD_FLAT_OUT(128)
@@ -138,6 +139,76 @@ static void test_cancel_lets_go(void)
     qtest_quit(vm);
 }
 
+/* What vm_migrate_to_pipe() sends to, read until it is told to stand still. */
+typedef struct Reader {
+    int fd;
+    bool stands_still;          /* atomic */
+    bool ends;                  /* atomic */
+} Reader;
+
+static void *read_pipe(void *opaque)
+{
+    Reader *reader = opaque;
+    char buffer[65536];
+
+    while (!qatomic_read(&reader->ends)) {
+        if (qatomic_read(&reader->stands_still)) {
+            g_usleep(1000);
+        } else if (read(reader->fd, buffer, sizeof(buffer)) <= 0) {
+            break;
+        }
+    }
+    return NULL;
+}
+
+static bool any_is_held(QTestState *vm)
+{
+    g_autoptr(MigrationView) view = view_take(vm);
+
+    return view->passes == 0 && view->throttle_pct > 0;
+}
+
+static void wait_held(QTestState *vm)
+{
+    for (int i = 0; i < VM_PATIENCE_S * 100 && !any_is_held(vm); i++) {
+        g_usleep(10 * 1000);
+    }
+}
+
+/* Long before it is said that nothing moves. */
+static void assert_let_go(QTestState *vm)
+{
+    for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
+        g_autoptr(MigrationView) view = view_take(vm);
+
+        g_assert_cmpstr(view->state, !=, "stuck");
+        if (!view->throttle_pct) {
+            return;
+        }
+        g_usleep(20 * 1000);
+    }
+    g_error("a vCPU is held although nothing moves");
+}
+
+static void test_dead_link_lets_go(void)
+{
+    QTestState *vm = start_guest();
+    Reader reader = { 0 };
+    GThread *thread;
+
+    reader.fd = vm_migrate_to_pipe(vm);
+    thread = g_thread_new("reader", read_pipe, &reader);
+    wait_held(vm);
+    qatomic_set(&reader.stands_still, true);
+    assert_let_go(vm);
+    qtest_qmp_assert_success(vm, "{'execute': 'migrate_cancel'}");
+    qatomic_set(&reader.ends, true);
+    qatomic_set(&reader.stands_still, false);
+    g_thread_join(thread);
+    close(reader.fd);
+    qtest_quit(vm);
+}
+
 /* Shares are no pages. */
 static void test_limits_are_refused(void)
 {
@@ -183,6 +254,7 @@ void convergence_add_estimate_tests(void)
     }
     qtest_add_func("/convergence/estimate/named", test_who_writes_is_named);
     qtest_add_func("/convergence/estimate/cancel", test_cancel_lets_go);
+    qtest_add_func("/convergence/estimate/dead-link", test_dead_link_lets_go);
     qtest_add_func("/convergence/estimate/refused", test_limits_are_refused);
     qtest_add_func("/convergence/estimate/one-vcpu", test_one_vcpu_has_none);
 }

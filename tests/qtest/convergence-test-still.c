@@ -50,9 +50,7 @@ static Pair *start_throttled(const char *capability)
     g_autofree char *args = destination_args();
     Pair *pair = pair_start(LOAD, "", args);
 
-    if (capability) {
-        set_both(pair, capability);
-    }
+    set_both(pair, capability);
     vm_capability(pair->from, "auto-converge", true);
     vm_set(pair->from, "'max-bandwidth': %d, 'downtime-limit': 1,"
            " 'dirty-sync-period': 100, 'convergence-policy': 'predictive'",
@@ -80,9 +78,7 @@ static void test_abort(const void *opaque)
     vm_set(pair->from, "'convergence-timeout-action': 'stop'");
     pair_start_destination(pair, "");
     set_both(pair, "return-path");
-    if (capability) {
-        set_both(pair, capability);
-    }
+    set_both(pair, capability);
     pair_migrate(pair);
     pair_assert_arrived(pair);
 
@@ -109,7 +105,7 @@ static char *wait_lifted(QTestState *vm, const char *state)
 
 static void test_lifted_until_it_moves(void)
 {
-    g_autoptr(Pair) pair = start_throttled(NULL);
+    g_autoptr(Pair) pair = start_throttled("events");
     pid_t pid = destination_pid();
     g_autofree char *reason = NULL;
     g_autofree char *late_reason = NULL;
@@ -141,24 +137,12 @@ static void test_cancel(void)
 
     g_assert_cmpint(kill(pid, SIGSTOP), ==, 0);
     /* By then its channels are full, and no error has come. */
-    g_free(wait_lifted(pair->from, "stuck"));
+    g_usleep(G_USEC_PER_SEC);
     pair_cancel(pair);
     vm_assert_speed_back(pair->from, 10e6);
     vm_assert_memory_whole(pair->from, pair->load);
     g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
     pair_bury_destination(pair);
-}
-
-static void migrate_to_fd(QTestState *vm, int fd)
-{
-    QDict *rsp = qtest_qmp_fds(vm, &fd, 1, "{'execute': 'getfd', 'arguments':"
-                               " {'fdname': 'out'}}");
-
-    g_assert_true(qdict_haskey(rsp, "return"));
-    qobject_unref(rsp);
-    close(fd);
-    qtest_qmp_assert_success(vm, "{'execute': 'migrate', 'arguments':"
-                             " {'uri': 'fd:out'}}");
 }
 
 static void *read_all(void *opaque)
@@ -178,22 +162,21 @@ static void test_pipe(const void *opaque)
     QTestState *vm = vm_start(LOAD, "");
     Pair pair = { .from = vm, .load = LOAD };
     GThread *reader = NULL;
-    int fds[2];
+    int fd;
 
     vm_wait_guest_up(vm);
-    g_assert_cmpint(pipe(fds), ==, 0);
-    if (is_read) {
-        reader = g_thread_new("reader", read_all, GINT_TO_POINTER(fds[0]));
-    }
     vm_set(vm, "'max-bandwidth': %d, 'downtime-limit': 1,"
            " 'convergence-timeout': 1,"
            " 'convergence-timeout-action': 'abort'", LINK_BYTES_PER_S);
-    migrate_to_fd(vm, fds[1]);
+    fd = vm_migrate_to_pipe(vm);
+    if (is_read) {
+        reader = g_thread_new("reader", read_all, GINT_TO_POINTER(fd));
+    }
     pair_assert_given_up(&pair, 10e6, "convergence-timeout of 1 s ran out");
     if (reader) {
         g_thread_join(reader);
     }
-    close(fds[0]);
+    close(fd);
     qtest_quit(vm);
 }
 
@@ -207,7 +190,7 @@ static void test_file(void)
     vm_set(vm, "'max-bandwidth': %d, 'downtime-limit': 1,"
            " 'convergence-timeout': 1, 'convergence-max-iterations': 1,"
            " 'convergence-timeout-action': 'abort'", LINK_BYTES_PER_S);
-    migrate_to_fd(vm, open(path, O_WRONLY | O_CREAT, 0600));
+    vm_migrate_to_fd(vm, open(path, O_WRONLY | O_CREAT, 0600));
     /* Three times the timeout, and some passes. */
     g_usleep(3 * G_USEC_PER_SEC);
     view = view_take(vm);
@@ -223,7 +206,6 @@ static void test_file(void)
 
 void convergence_add_still_tests(void)
 {
-    qtest_add_data_func("/convergence/still/abort/plain", NULL, test_abort);
     qtest_add_data_func("/convergence/still/abort/return-path", "return-path",
                         test_abort);
     qtest_add_data_func("/convergence/still/abort/multifd", "multifd",

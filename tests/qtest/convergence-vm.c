@@ -268,6 +268,27 @@ void vm_migrate_to_nowhere(QTestState *vm)
                              " {'uri': 'exec:cat >/dev/null'}}");
 }
 
+void vm_migrate_to_fd(QTestState *vm, int fd)
+{
+    QDict *rsp = qtest_qmp_fds(vm, &fd, 1, "{'execute': 'getfd', 'arguments':"
+                               " {'fdname': 'out'}}");
+
+    g_assert_true(qdict_haskey(rsp, "return"));
+    qobject_unref(rsp);
+    close(fd);
+    qtest_qmp_assert_success(vm, "{'execute': 'migrate', 'arguments':"
+                             " {'uri': 'fd:out'}}");
+}
+
+int vm_migrate_to_pipe(QTestState *vm)
+{
+    int fds[2];
+
+    g_assert_cmpint(pipe(fds), ==, 0);
+    vm_migrate_to_fd(vm, fds[1]);
+    return fds[0];
+}
+
 void pair_start_destination(Pair *pair, const char *args)
 {
     g_autofree char *all_args = NULL;

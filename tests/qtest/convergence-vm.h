@@ -128,6 +128,10 @@ void vm_say_of_each(QTestState *vm, const char *what, int64_t *values,
 int64_t vm_said_of(QTestState *vm, int vcpu, const char *what);
 /* To a destination that takes all and answers nothing. */
 void vm_migrate_to_nowhere(QTestState *vm);
+/* @fd is closed on our side. */
+void vm_migrate_to_fd(QTestState *vm, int fd);
+/* Returns: the end that is to be read. */
+int vm_migrate_to_pipe(QTestState *vm);
 
 /* Source and destination of one migration. */
 typedef struct Pair {

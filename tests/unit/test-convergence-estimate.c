@@ -32,6 +32,7 @@ typedef struct Guest {
     bool unseen;
     bool lockstep;
     int64_t sync_cost_ns;
+    bool stands_still;                      /* the link, in the next look */
 } Guest;
 
 static Guest *guest_begin(unsigned n_vcpus, double tail_s)
@@ -92,6 +93,7 @@ static const ConvergenceDecision *look(Guest *guest)
     sample.n_vcpus = guest->n_vcpus;
     sample.meter = "estimate";
     sample.run_times_known = true;
+    sample.valid = !guest->stands_still;
     return convergence_engine_update(engine, &guest->params, &sample);
 }
 
@@ -466,6 +468,26 @@ static void test_a_change_of_policy_lets_go(void)
     g_assert_cmpuint(count_held(guest), ==, 0);
 }
 
+/* Nobody is held for as long as the link, or the guest, may stand still. */
+static void test_a_look_that_tells_nothing_lets_go(void)
+{
+    g_autofree Guest *guest = guest_begin(4, 4);
+
+    guest->writes_mb_per_s[0] = FLAT_OUT;
+    while (!guest->engine.estimate.probing) {
+        look(guest);
+    }
+    g_assert_cmpuint(count_held(guest), ==, 2);
+    guest->stands_still = true;
+    look(guest);
+    g_assert_false(guest->engine.estimate.probing);
+    g_assert_cmpuint(guest->engine.decision.throttle_pct, ==, 0);
+    g_assert_cmpuint(count_held(guest), ==, 0);
+    guest->stands_still = false;
+    bulk_pass(guest);
+    assert_slowed(guest, 0, 1);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -509,6 +531,8 @@ int main(int argc, char **argv)
                     test_who_may_not_be_held_is_not_asked);
     g_test_add_func("/convergence/estimate/one-vcpu",
                     test_one_vcpu_is_no_question);
+    g_test_add_func("/convergence/estimate/nothing-told",
+                    test_a_look_that_tells_nothing_lets_go);
     g_test_add_func("/convergence/estimate/policy",
                     test_a_change_of_policy_lets_go);
     return g_test_run();
