@@ -10,8 +10,9 @@
  *         +-----T----2T---3T-----------> time
  *
  * at T the limit in force is twice the user's, at 2T four times, and so on up
- * to convergence-max-downtime; the user's own limit is never overwritten.  The
- * other actions are taken once, when the first condition is met.  Limits of
+ * to convergence-max-downtime.  The user's own limit is never overwritten, and
+ * holds where it is above that, which then adds nothing.  The other actions
+ * are taken once, when the first condition is met.  Limits of
  * passes and of bytes sent grow the downtime by one doubling, and by one more
  * for each multiple reached.
  *

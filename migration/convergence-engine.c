@@ -2,10 +2,12 @@
  * Convergence engine: the entry points
  *
  *   update(sample):
- *       if the sample is valid and auto-converge is on:
+ *       if the sample is valid:
  *           model learns from it
- *           policy decides
- *           forecast, reason
+ *           if auto-converge is on:
+ *               policy decides
+ *               forecast
+ *           reason
  *       return the decision in force
  *
  * and beside it the deadline (convergence-deadline.c), which is looked at more
@@ -341,6 +343,33 @@ static void throttle_alike(const ConvergenceSample *sample,
     }
 }
 
+/*
+ * No policy acts; what the guest and the link do is told all the same.  There
+ * is no forecast: the syncs are QEMU's own, one a pass, which is too few.
+ */
+static void look_on(ConvergenceEngine *engine, const ConvergenceParams *params,
+                    const ConvergenceSample *sample)
+{
+    ConvergenceDecision *decision = &engine->decision;
+    bool learns = sample->valid && sample->interval_ns > 0;
+
+    if (learns || decision->phase != CONVERGENCE_PHASE_OFF ||
+        !decision->reason[0]) {
+        *decision = (ConvergenceDecision) {
+            .phase = CONVERGENCE_PHASE_OFF,
+            .reason = CONVERGENCE_REASON_OFF,
+        };
+    }
+    decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
+    engine->policy = NULL;
+    convergence_estimate_end_probe(engine, sample);
+    throttle_alike(sample, decision);
+    if (learns) {
+        convergence_model_update(&engine->model, sample, false);
+        convergence_explain(engine, params, sample, decision);
+    }
+}
+
 const ConvergenceDecision *
 convergence_engine_update(ConvergenceEngine *engine,
                           const ConvergenceParams *params,
@@ -354,14 +383,7 @@ convergence_engine_update(ConvergenceEngine *engine,
         sample->vcpus[i].late_bytes = 0;
     }
     if (!params->auto_converge) {
-        *decision = (ConvergenceDecision) {
-            .phase = CONVERGENCE_PHASE_OFF,
-            .next_sync_ns = params->sync_period_ms * NS_PER_MS,
-            .reason = CONVERGENCE_REASON_OFF,
-        };
-        engine->policy = NULL;
-        convergence_estimate_end_probe(engine, sample);
-        throttle_alike(sample, decision);
+        look_on(engine, params, sample);
         return decision;
     }
     select_policy(engine, params, sample);

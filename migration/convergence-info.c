@@ -66,6 +66,7 @@ ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
     info->throttle_percentage = cpu_throttle_get_percentage();
     info->downtime_limit = engine->deadline.downtime_limit_ms;
     info->passes = view->passes;
+    info->syncs = view->syncs;
     info->progress_percentage = status == MIGRATION_STATUS_COMPLETED ?
                                 100 : view->progress_pct;
     if (engine->decision.predicted && !view->still &&
@@ -96,8 +97,9 @@ void hmp_convergence_info(Monitor *mon, const MigrationInfo *info)
                    c->progress_percentage);
     monitor_printf(mon, "convergence reason: %s\n", c->reason);
     monitor_printf(mon, "dirty rate: %" PRIu64 " kbytes/s, drain rate: %"
-                   PRIu64 " kbytes/s, passes: %" PRIu64 "\n",
-                   c->dirty_rate >> 10, c->drain_rate >> 10, c->passes);
+                   PRIu64 " kbytes/s, passes: %" PRIu64 ", syncs: %" PRIu64
+                   "\n", c->dirty_rate >> 10, c->drain_rate >> 10, c->passes,
+                   c->syncs);
     monitor_printf(mon, "downtime limit in force: %" PRIu64 " ms\n",
                    c->downtime_limit);
     if (c->has_predicted_total_time) {

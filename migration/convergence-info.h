@@ -25,6 +25,7 @@ typedef struct ConvergenceView {
     ConvergencePhase phase;     /* as last reported */
     const char *reason;
     uint64_t passes;
+    uint64_t syncs;
     int progress_pct;
     bool may_slow;              /* not yet at the switch-over, and it moves */
     bool still;                 /* nothing is sent */

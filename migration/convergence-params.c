@@ -114,32 +114,6 @@ static bool check_range(const char *name, bool present, uint64_t value,
     return false;
 }
 
-static bool check_downtime(const MigrationParameters *params, Error **errp)
-{
-    if (!check_range("convergence-max-downtime",
-                     params->has_convergence_max_downtime,
-                     params->convergence_max_downtime, 0,
-                     MAX_DOWNTIME_MAX_MS, "ms", errp)) {
-        return false;
-    }
-    /*
-     * A cap below the limit matters only when the limit is to grow; refusing
-     * it always would break clients that raise downtime-limit alone.
-     */
-    if (params->has_convergence_max_downtime && params->has_downtime_limit &&
-        params->convergence_max_downtime < params->downtime_limit &&
-        (params->convergence_timeout ||
-         params->convergence_max_downtime !=
-         CONVERGENCE_DEFAULT_MAX_DOWNTIME_MS)) {
-        error_setg(errp, "Parameter 'convergence-max-downtime' (%" PRIu64
-                   " ms) must not be below 'downtime-limit' (%" PRIu64
-                   " ms): raise the one or lower the other",
-                   params->convergence_max_downtime, params->downtime_limit);
-        return false;
-    }
-    return true;
-}
-
 /* Channels of their own and pages on demand: QEMU 7.2 loses the guest. */
 static bool check_postcopy(bool postcopy_ram, bool multifd, Error **errp)
 {
@@ -205,7 +179,11 @@ bool convergence_params_check(MigrationParameters *params, Error **errp)
         check_range("convergence-timeout", params->has_convergence_timeout,
                     params->convergence_timeout, 0, TIMEOUT_MAX_S, "s",
                     errp) &&
-        check_downtime(params, errp) &&
+        /* One below downtime-limit is none: the user's limit always holds. */
+        check_range("convergence-max-downtime",
+                    params->has_convergence_max_downtime,
+                    params->convergence_max_downtime, 0,
+                    MAX_DOWNTIME_MAX_MS, "ms", errp) &&
         check_range("convergence-max-iterations",
                     params->has_convergence_max_iterations,
                     params->convergence_max_iterations, 0, ITERATIONS_MAX,

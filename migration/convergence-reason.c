@@ -174,6 +174,48 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
            "convergence-timeout or postcopy would end it");
 }
 
+/*
+ * A pass in which about as much was dirtied as was drained is as long as the
+ * one before.
+ */
+#define NO_PROGRESS 0.9
+/* On top of what the downtime would have been: it is a figure to set. */
+#define DOWNTIME_MARGIN 1.2
+#define DOWNTIME_STEP_MS 100
+
+static uint64_t downtime_to_set_ms(const ConvergenceModel *model,
+                                   const ConvergenceSample *sample)
+{
+    double ms = sample->remaining_bytes / model->drain_bytes_per_s * 1000 *
+                DOWNTIME_MARGIN;
+
+    return (convergence_to_u64(convergence_clamp(ms, 0, 1e12)) /
+            DOWNTIME_STEP_MS + 1) * DOWNTIME_STEP_MS;
+}
+
+static void explain_off(Text *text, const ConvergenceEngine *engine,
+                        const ConvergenceParams *params,
+                        const ConvergenceSample *sample)
+{
+    const ConvergenceModel *model = &engine->model;
+    bool ends = model->last_dirty_bytes_per_s < model->drain_bytes_per_s &&
+                sample->dirtied_bytes < sample->drained_bytes * NO_PROGRESS;
+
+    if (!(model->drain_bytes_per_s >= 1)) {
+        append(text, "nothing was measured so far");
+    } else if (ends) {
+        append(text, "what remains shrinks");
+    } else if (params->timeout_s || params->max_iterations ||
+               params->max_transfer_pct) {
+        append(text, "this ends by its deadline alone");
+    } else {
+        append(text, "this does not end; more bandwidth, a downtime-limit of "
+               "%" PRIu64 " ms or a convergence-timeout would end it, and so "
+               "would auto-converge, switched on before the start",
+               downtime_to_set_ms(model, sample));
+    }
+}
+
 void convergence_explain(const ConvergenceEngine *engine,
                          const ConvergenceParams *params,
                          const ConvergenceSample *sample,
@@ -182,11 +224,17 @@ void convergence_explain(const ConvergenceEngine *engine,
     const ConvergenceModel *model = &engine->model;
     Text text = { decision->reason, sizeof(decision->reason), 0 };
 
+    if (decision->phase == CONVERGENCE_PHASE_OFF) {
+        append(&text, CONVERGENCE_REASON_OFF ": ");
+    }
     append(&text, "the guest dirties %s%.1f MB/s, the link drains %.1f MB/s, "
            "%.1f MB remain: ", model->dirty_known ? "" : "at least ",
            mb(model->last_dirty_bytes_per_s), mb(model->drain_bytes_per_s),
            mb(sample->remaining_bytes));
     switch (decision->phase) {
+    case CONVERGENCE_PHASE_OFF:
+        explain_off(&text, engine, params, sample);
+        break;
     case CONVERGENCE_PHASE_WATCHING:
         if (engine->estimate.probing) {
             explain_probe(&text, sample);

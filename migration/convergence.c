@@ -50,6 +50,12 @@ QEMU_BUILD_BUG_ON((int)CONVERGENCE_STATE__MAX !=
 #define BLOCKED_NS      (1000 * SCALE_MS)
 /* After so long with nothing sent, slowing the guest down is of no use. */
 #define STILL_NS        (5000 * INT64_C(1000000))
+/* Migration thread: which syncs clients are told of as the end of a pass. */
+typedef struct PassCount {
+    bool owed;                  /* a pass ended, and no sync was told of */
+    bool ahead;                 /* one was before the pass came to its end */
+    bool counts;                /* the sync under way is told of */
+} PassCount;
 
 static struct {
     QemuMutex lock;
@@ -77,9 +83,11 @@ static struct {
     ConvergencePhase phase;     /* last reported */
     char reason[CONVERGENCE_REASON_MAX_BYTES];
     uint64_t passes;
+    uint64_t syncs;             /* that which began the migration included */
     /* Migration thread: whether anything was sent since the last pass. */
     bool pass_sent;
     uint64_t pass_remaining_bytes;
+    PassCount pass_count;
     int progress_pct;
     ConvergenceSampler sampler;
     double bandwidth_bytes_per_ms;  /* as upstream last measured it */
@@ -221,7 +229,7 @@ void convergence_start(MigrationState *s)
     take_user_params(s);
     convergence.to_file = convergence_channel_is_file(s);
     refresh_params();
-    convergence.known = engine_wanted(&convergence.user);
+    convergence.known = engine_wanted(&convergence.user) || has_deadline();
     convergence_engine_init(&convergence.engine, now);
     convergence.phase = CONVERGENCE_PHASE_OFF;
     report(CONVERGENCE_PHASE_OFF, CONVERGENCE_REASON_OFF);
@@ -229,7 +237,9 @@ void convergence_start(MigrationState *s)
     convergence.sent_ns = now;
     convergence.still = false;
     convergence.passes = 0;
+    convergence.syncs = 1;
     convergence.pass_sent = false;
+    convergence.pass_count = (PassCount) { 0 };
     convergence.pass_remaining_bytes = remaining_bytes;
     convergence.progress_pct = 0;
     convergence_sampler_start(&convergence.sampler, now, untouched_bytes);
@@ -304,10 +314,39 @@ static void notice_sent(uint64_t remaining_bytes)
     convergence.pass_remaining_bytes = remaining_bytes;
 }
 
-void convergence_sync_begin(void)
+/*
+ * Upstream syncs when little remains, which is once a pass, shortly before the
+ * search comes to the end of RAM; and counts each sync for a pass.  With syncs
+ * on the clock, little remains at the very end alone.  So the first sync after
+ * the end of a pass counts, too, unless one of upstream's was in time for it.
+ */
+static bool counts_as_pass(MigrationState *s)
 {
+    PassCount *count = &convergence.pass_count;
+
+    if (count->owed) {
+        count->owed = false;
+        return true;
+    }
+    if (convergence_sync_due() && ram_bytes_remaining() >= s->threshold_size) {
+        return false;
+    }
+    count->ahead = true;
+    return true;
+}
+
+bool convergence_sync_begin(void)
+{
+    bool counts = true;
+
     convergence_sampler_sync_begin(&convergence.sampler, now_ns());
     notice_sent(convergence.sampler.sync_begin_remaining_bytes);
+    if (qatomic_read(&convergence.running)) {
+        convergence.syncs++;
+        counts = counts_as_pass(migrate_get_current());
+    }
+    convergence.pass_count.counts = counts;
+    return counts;
 }
 
 /*
@@ -459,18 +498,11 @@ static void notice_sends(MigrationState *s, int64_t now)
     }
 }
 
-void convergence_sync_end(void)
+static void decide(void)
 {
     const ConvergenceDecision *decision;
     ConvergenceSample sample;
 
-    convergence.pass_remaining_bytes = ram_bytes_remaining();
-    convergence.sync_busy_ns =
-        convergence_sampler_sync_busy_ns(&convergence.sampler);
-    if (!qatomic_read(&convergence.running) ||
-        !qatomic_read(&convergence.may_slow)) {
-        return;
-    }
     WITH_QEMU_LOCK_GUARD(&convergence.lock) {
         refresh_params();
         sample = convergence_sampler_sync_end(&convergence.sampler, now_ns(),
@@ -482,13 +514,26 @@ void convergence_sync_end(void)
                                              &convergence.params, &sample);
         trace_decision(&sample, decision);
         apply(decision);
-        convergence.known |= convergence.params.auto_converge;
+        convergence.known |= convergence.params.auto_converge ||
+                             has_deadline();
         report_decision(decision);
         update_progress(sample.now_ns);
         qatomic_set_i64(&convergence.next_sync_ns,
                         sample.now_ns + decision->next_sync_ns);
         qatomic_set(&convergence.see_rewrites, decision->see_rewrites);
     }
+}
+
+bool convergence_sync_end(void)
+{
+    convergence.pass_remaining_bytes = ram_bytes_remaining();
+    convergence.sync_busy_ns =
+        convergence_sampler_sync_busy_ns(&convergence.sampler);
+    if (qatomic_read(&convergence.running) &&
+        qatomic_read(&convergence.may_slow)) {
+        decide();
+    }
+    return convergence.pass_count.counts;
 }
 
 void convergence_send_begin(void)
@@ -568,13 +613,13 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
     }
     convergence.bandwidth_bytes_per_ms = bandwidth_bytes_per_ms;
     refresh_params();
+    progress = make_progress();
+    deadline = convergence_engine_deadline(&convergence.engine,
+                                           &convergence.params, &progress);
     if (!engine_wanted(&convergence.params)) {
         return threshold_bytes;
     }
     convergence.known = true;
-    progress = make_progress();
-    deadline = convergence_engine_deadline(&convergence.engine,
-                                           &convergence.params, &progress);
     if (convergence.params.auto_converge) {
         threshold_bytes = convergence_engine_threshold_bytes(
             &convergence.engine, deadline->downtime_limit_ms,
@@ -717,6 +762,8 @@ void convergence_pass_done(void)
         WITH_QEMU_LOCK_GUARD(&convergence.lock) {
             convergence.passes++;
         }
+        convergence.pass_count.owed = !convergence.pass_count.ahead;
+        convergence.pass_count.ahead = false;
         stop_at_pass(migrate_get_current());
     }
 }
@@ -737,6 +784,7 @@ void convergence_fill_info(MigrationInfo *info)
         .phase = convergence.phase,
         .reason = convergence.reason,
         .passes = convergence.passes,
+        .syncs = convergence.syncs,
         .progress_pct = convergence.progress_pct,
         .may_slow = qatomic_read(&convergence.may_slow) &&
                     !convergence.still,

@@ -56,9 +56,12 @@ void convergence_switchover(void);
  *
  * The end of a sync makes a sample, and the engine decides on it.  Thread that
  * syncs, BQL held.
+ *
+ * Return whether it is a sync that upstream would have, too: one that begins or
+ * ends a pass over RAM, and not one that the clock alone asked for.
  */
-void convergence_sync_begin(void);
-void convergence_sync_end(void);
+bool convergence_sync_begin(void);
+bool convergence_sync_end(void);
 
 /**
  * convergence_send_begin: the save loop is about to send pages
@@ -107,7 +110,8 @@ int64_t convergence_downtime_ms(int64_t reckoned_ms);
 /**
  * convergence_fill_info: add what the engine knows to query-migrate's answer
  *
- * Adds nothing if the engine had no part in the last migration.  BQL held.
+ * Adds nothing if that was a state written to a file, or one of a guest that
+ * stood still, and the engine was not asked for.  BQL held.
  */
 void convergence_fill_info(MigrationInfo *info);
 

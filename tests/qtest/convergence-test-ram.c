@@ -121,7 +121,7 @@ static void test_no_page_is_lost(const void *opaque)
         }
         g_test_message("%" PRId64 " ms, %" PRId64 " syncs",
                        qdict_get_int(view->all, "total-time"),
-                       qdict_get_int(view->ram, "dirty-sync-count"));
+                       qdict_get_int(view->convergence, "syncs"));
     }
     sent = take_memory(pair->from);
     arrived = take_memory(pair->to);

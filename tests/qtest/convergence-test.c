@@ -27,6 +27,7 @@ int main(int argc, char **argv)
     convergence_add_ram_tests();
     convergence_add_estimate_tests();
     convergence_add_peer_tests();
+    convergence_add_clients_tests();
     ret = g_test_run();
     vm_teardown();
     return ret;

@@ -177,5 +177,6 @@ void convergence_add_limit_tests(void);
 void convergence_add_ram_tests(void);
 void convergence_add_estimate_tests(void);
 void convergence_add_peer_tests(void);
+void convergence_add_clients_tests(void);
 
 #endif /* TESTS_QTEST_CONVERGENCE_VM_H */

@@ -74,26 +74,59 @@ static void test_reason(const void *opaque)
                      CONVERGENCE_REASON_MAX_BYTES - 1);
 }
 
-/* The one state without figures: nothing was measured. */
+typedef struct Off {
+    double dirtied_mb_per_s;
+    uint64_t timeout_s;
+    bool valid;
+    const char *reason;
+} Off;
+
+#define OFF "auto-converge is off"
+#define OFF_AT(dirty) OFF ": the guest dirties " dirty " MB/s, the link " \
+    "drains 64.0 MB/s, 500.0 MB remain: "
+
+/* Nobody acts, and what there is to know and to do is said all the same. */
 static void test_off_says_so(void)
 {
-    ConvergenceParams params = fixture_params("predictive");
-    const ConvergenceDecision *decision;
-    ConvergenceEngine engine;
-    ConvergenceSample sample;
+    static const Off rows[] = {
+        { 100, 0, false, OFF },
+        /* Nine tenths of what is drained, and below */
+        { 57.5, 0, true, OFF_AT("57.5") "what remains shrinks" },
+        { 57.7, 0, true, OFF_AT("57.7") "this does not end; more bandwidth, "
+          "a downtime-limit of 9400 ms or a convergence-timeout would end it, "
+          "and so would auto-converge, switched on before the start" },
+        { 100, 60, true, OFF_AT("100.0") "this ends by its deadline alone" },
+    };
 
-    convergence_engine_init(&engine, FIRST_NS);
-    sample = fixture_sample(&engine, SECOND_NS, 100, 64);
-    params.auto_converge = false;
-    decision = convergence_engine_update(&engine, &params, &sample);
-    g_assert_cmpint(decision->phase, ==, CONVERGENCE_PHASE_OFF);
-    g_assert_cmpstr(decision->reason, ==, "auto-converge is off");
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        ConvergenceParams params = fixture_params("predictive");
+        const ConvergenceDecision *decision;
+        ConvergenceEngine engine;
+        ConvergenceSample sample;
+
+        convergence_engine_init(&engine, FIRST_NS);
+        sample = fixture_sample(&engine, SECOND_NS, rows[i].dirtied_mb_per_s,
+                                64);
+        sample.valid = rows[i].valid;
+        params.auto_converge = false;
+        params.timeout_s = rows[i].timeout_s;
+        decision = convergence_engine_update(&engine, &params, &sample);
+        g_assert_cmpint(decision->phase, ==, CONVERGENCE_PHASE_OFF);
+        g_assert_cmpstr(decision->reason, ==, rows[i].reason);
+        g_assert_false(decision->predicted);
+        /* What is not valid changes nothing. */
+        sample.valid = false;
+        decision = convergence_engine_update(&engine, &params, &sample);
+        g_assert_cmpstr(decision->reason, ==, rows[i].reason);
+    }
 }
 
 static void test_longest_reason_fits(void)
 {
     ConvergenceParams params = fixture_params("predictive");
-    ConvergenceDecision decision = { .phase = CONVERGENCE_PHASE_STUCK };
+    static const ConvergencePhase phases[] = {
+        CONVERGENCE_PHASE_STUCK, CONVERGENCE_PHASE_OFF,
+    };
     ConvergenceSample sample = { .remaining_bytes = 64 * TIB };
     ConvergenceEngine engine;
 
@@ -101,9 +134,13 @@ static void test_longest_reason_fits(void)
     engine.model.last_dirty_bytes_per_s = 1e14;
     engine.model.drain_bytes_per_s = 125e9;
     engine.model.device_bytes_per_s = 125e9;
-    convergence_explain(&engine, &params, &sample, &decision);
-    g_assert_cmpuint(strlen(decision.reason), <,
-                     CONVERGENCE_REASON_MAX_BYTES - 1);
+    for (unsigned i = 0; i < G_N_ELEMENTS(phases); i++) {
+        ConvergenceDecision decision = { .phase = phases[i] };
+
+        convergence_explain(&engine, &params, &sample, &decision);
+        g_assert_cmpuint(strlen(decision.reason), <,
+                         CONVERGENCE_REASON_MAX_BYTES - 1);
+    }
 }
 
 /* The trace, into buffers of each size: cut where it must be, never beyond. */
