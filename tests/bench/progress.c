@@ -59,11 +59,18 @@ static JsonObject *convergence_of(JsonObject *info)
                                                 : NULL;
 }
 
+static const char *state_of(JsonObject *info)
+{
+    JsonObject *convergence = convergence_of(info);
+
+    return convergence ? json_object_get_string_member_with_default(
+        convergence, "state", "") : "";
+}
+
 static const char *phase_of(const MigrateSample *sample, JsonObject *info)
 {
     const char *status = migrate_info_status(info);
     JsonObject *convergence = convergence_of(info);
-    const char *state = "";
     gboolean bulk;
 
     if (g_str_equal(status, "completed")) {
@@ -77,20 +84,18 @@ static const char *phase_of(const MigrateSample *sample, JsonObject *info)
         return g_str_equal(status, "failed") ? "failed" : "other";
     }
     if (convergence) {
-        state = json_object_get_string_member_with_default(convergence,
-                                                           "state", "");
         bulk = migrate_info_int(convergence, NULL, "passes") == 0;
     } else {
         bulk = sample->passes < 2;
     }
-    if (g_str_equal(state, "stuck")) {
+    if (g_str_equal(state_of(info), "stuck")) {
         return "stuck";
     }
     return bulk ? "bulk pass" : "converging";
 }
 
 /*
- * Ours foretells; of any other QEMU only the share of RAM that is clean can
+ * Ours foretells where a policy acts; else, and of any other QEMU, only the share of RAM that is clean can
  * be told, which goes back whenever the guest outruns the link.
  */
 static int percent_of(const MigrateSample *sample, JsonObject *info)
@@ -100,7 +105,7 @@ static int percent_of(const MigrateSample *sample, JsonObject *info)
     if (g_str_equal(migrate_info_status(info), "completed")) {
         return 100;
     }
-    if (convergence_of(info)) {
+    if (convergence_of(info) && !g_str_equal(state_of(info), "off")) {
         return migrate_info_int(info, "convergence", "progress-percentage");
     }
     if (total_bytes <= 0) {

@@ -182,11 +182,8 @@ static gboolean is_slowed(JsonObject *info)
 static gboolean has_come_to(JsonObject *info, FaultPhase phase)
 {
     const char *status = migrate_info_status(info);
-    /* The second is for stock, which does not tell the first */
-    gboolean past_bulk =
-        migrate_info_int(info, "convergence", "passes") > 0 ||
-        (!json_object_has_member(info, "convergence") &&
-         migrate_info_int(info, "ram", "dirty-sync-count") > 1);
+    gboolean past_bulk = migrate_info_int(info, "ram",
+                                          "dirty-sync-count") > 1;
 
     if (g_str_equal(status, "setup")) {
         return FALSE;

@@ -142,6 +142,21 @@ static void take_vcpus(Look *look, JsonObject *convergence)
     }
 }
 
+/*
+ * Where no policy acts, the engine looks once a pass and foretells nothing:
+ * what can be told of any QEMU is better then.
+ */
+static void take_onlooker(Look *look, JsonObject *convergence)
+{
+    double dirty_bytes_per_s = number_of(convergence, "dirty-rate");
+
+    if (dirty_bytes_per_s > 0) {
+        look->dirty_bytes_per_s = dirty_bytes_per_s;
+    }
+    look->downtime_limit_ms = number_of(convergence, "downtime-limit");
+    take_vcpus(look, convergence);
+}
+
 /* Where the engine reports, its figures are pages against pages, and fresh */
 static void take_convergence(Look *look, JsonObject *convergence)
 {
@@ -185,7 +200,9 @@ Look *look_from_info(JsonObject *info)
     look->predicted_downtime_ms = number_of(info, "expected-downtime");
     look->throttle_pct = number_of(info, "cpu-throttle-percentage");
     take_ram(look, object_of(info, "ram"));
-    if (convergence) {
+    if (convergence && g_str_equal(look->state, "off")) {
+        take_onlooker(look, convergence);
+    } else if (convergence) {
         take_convergence(look, convergence);
     }
     return look;

@@ -43,7 +43,7 @@ typedef struct Look {
     gint64 predicted_downtime_ms;
     gint64 downtime_limit_ms;
     gint64 downtime_ms;             /* once completed */
-    gboolean has_convergence;
+    gboolean has_convergence;       /* and a policy acts */
     GArray *vcpus;                  /* LookVcpu; empty where not metered */
 } Look;
 

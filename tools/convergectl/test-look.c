@@ -72,6 +72,29 @@ static void test_reply_with_convergence(void)
     g_assert_cmpint(vcpu->throttle_pct, ==, 55);
 }
 
+/* Without a policy it is as with any QEMU, but for the reason */
+static void test_reply_of_an_onlooker(void)
+{
+    g_autofree char *json = g_strdup(
+        "{'status':'active','total-time':5000,'expected-downtime':300,"
+        "'ram':{'total':268435456,'remaining':1000000,'transferred':20480000,"
+        "'dirty-sync-count':3,'dirty-pages-rate':1000,'page-size':4096,"
+        "'normal':5000,'duplicate':1000},'convergence':{'policy':'step',"
+        "'state':'off','reason':'why','dirty-rate':7000000,'drain-rate':1,"
+        "'throttle-percentage':0,'downtime-limit':300,'passes':1,'syncs':3,"
+        "'progress-percentage':50}}");
+    g_autoptr(Look) look = look_of(g_strdelimit(json, "'", '"'));
+
+    g_assert_false(look->has_convergence);
+    g_assert_cmpstr(look_phase(look), ==, "active");
+    g_assert_cmpstr(look->reason, ==, "why");
+    g_assert_cmpfloat(look->dirty_bytes_per_s, ==, 7000000);
+    g_assert_cmpfloat(look->drained_bytes, ==, 6000 * 4096);
+    g_assert_cmpint(look->passes, ==, 2);
+    g_assert_cmpint(look->progress_pct, ==, LOOK_UNKNOWN);
+    g_assert_cmpint(look->downtime_limit_ms, ==, 300);
+}
+
 /* A member of the wrong type is one that was not told */
 static void test_nonsense_is_unknown(void)
 {
@@ -202,6 +225,7 @@ int main(int argc, char **argv)
     g_test_add_func("/look/stock-reply", test_stock_reply);
     g_test_add_func("/look/reply-with-convergence",
                     test_reply_with_convergence);
+    g_test_add_func("/look/onlooker", test_reply_of_an_onlooker);
     g_test_add_func("/look/nonsense-is-unknown", test_nonsense_is_unknown);
     g_test_add_func("/look/statuses", test_statuses);
     g_test_add_func("/track/progress-never-falls", test_progress_never_falls);
