@@ -36,6 +36,15 @@ static uint64_t pages_to_bytes(uint64_t pages)
     return pages * qemu_target_page_size();
 }
 
+/*
+ * Zero pages among them, and those that XBZRLE found unchanged.  What it could
+ * not make smaller counts twice there.
+ */
+static uint64_t sent_pages(void)
+{
+    return ram_get_total_transferred_pages() - xbzrle_counters.overflow;
+}
+
 static void take_base(ConvergenceSampler *sampler, int64_t now_ns,
                       uint64_t remaining_bytes)
 {
@@ -44,7 +53,7 @@ static void take_base(ConvergenceSampler *sampler, int64_t now_ns,
         .remaining_bytes = remaining_bytes,
         .wire_bytes = ram_counters.transferred,
         .zero_pages = ram_counters.duplicate,
-        .sent_pages = ram_get_total_transferred_pages(),
+        .sent_pages = sent_pages(),
         .harvested_pages = dirty_harvest_total_pages(),
         .unseen_pages = dirty_harvest_total_unseen_pages(),
     };
@@ -152,8 +161,7 @@ static void sample_vcpus(ConvergenceSampler *sampler, int64_t interval_ns)
     sampler->n_vcpus = n;
 }
 
-void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns,
-                               uint64_t untouched_bytes)
+void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns)
 {
     uint64_t remaining_bytes = ram_bytes_remaining();
     unsigned max_vcpus = MACHINE(qdev_get_machine())->smp.max_cpus;
@@ -162,8 +170,8 @@ void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns,
     g_free(sampler->vcpu_bases);
     *sampler = (ConvergenceSampler) {
         .start_bytes = remaining_bytes,
+        .start_sent_pages = sent_pages(),
         .bulk_remaining_bytes = remaining_bytes,
-        .bulk_empty_bytes = MIN(untouched_bytes, remaining_bytes),
         .vcpus = g_new0(ConvergenceVcpu, max_vcpus),
         .vcpu_bases = g_new0(VcpuBase, max_vcpus),
         .max_vcpus = max_vcpus,
@@ -173,6 +181,24 @@ void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns,
     }
     sample_vcpus(sampler, 0);
     take_base(sampler, now_ns, remaining_bytes);
+}
+
+/* A census takes no more than a hundredth of the time. */
+#define CENSUS_COST_SHARE       100
+
+bool convergence_sampler_census_due(const ConvergenceSampler *sampler,
+                                    int64_t now_ns)
+{
+    return sampler->untouched.has_account && now_ns >= sampler->next_census_ns;
+}
+
+void convergence_sampler_set_untouched(ConvergenceSampler *sampler,
+                                       int64_t now_ns, int64_t took_ns,
+                                       uint64_t untouched_bytes)
+{
+    sampler->bulk_empty_bytes = MIN(untouched_bytes,
+                                    sampler->bulk_remaining_bytes);
+    sampler->next_census_ns = now_ns + took_ns * CENSUS_COST_SHARE;
 }
 
 /* The least that a meter is judged by. */
@@ -271,30 +297,49 @@ void convergence_sampler_interrupt(ConvergenceSampler *sampler)
 
 /*
  * What the stream carried of @gone_bytes that remain no longer.  The rest are
- * pages that the guest said are free: they tell nothing of the link.  XBZRLE
- * does not count the pages that it found unchanged, which the stream did carry.
+ * pages that the guest said are free: they tell nothing of the link.
  */
 static uint64_t carried_bytes(const SampleBase *base, uint64_t gone_bytes)
 {
-    uint64_t pages = ram_get_total_transferred_pages() - base->sent_pages;
-
-    return migrate_use_xbzrle() ? gone_bytes
-                                : MIN(gone_bytes, pages_to_bytes(pages));
+    return MIN(gone_bytes, pages_to_bytes(sent_pages() - base->sent_pages));
 }
 
-/* In the bulk pass only what has been sent can become dirty again. */
+/* By the sums since the start: compression threads count late what they sent. */
+static uint64_t newly_freed_bytes(ConvergenceSampler *sampler)
+{
+    uint64_t sent = pages_to_bytes(sent_pages() - sampler->start_sent_pages);
+    uint64_t freed = sampler->gone_bytes > sent ? sampler->gone_bytes - sent
+                                                : 0;
+    uint64_t newly = freed > sampler->freed_bytes ?
+                     freed - sampler->freed_bytes : 0;
+
+    sampler->freed_bytes += newly;
+    return newly;
+}
+
+/*
+ * In the bulk pass only what has been sent can become dirty again.  Of what the
+ * guest says is free, what it never touched is the first part, as long as no
+ * new census tells better.
+ */
 static void follow_bulk_pass(ConvergenceSampler *sampler,
                              ConvergenceSample *sample, uint64_t gone_bytes)
 {
     uint64_t left = sample->bulk_pass ? sampler->bulk_remaining_bytes : 0;
     uint64_t empty = sampler->bulk_empty_bytes;
 
+    sampler->gone_bytes += gone_bytes;
+    if (sample->bulk_pass) {
+        empty -= MIN(newly_freed_bytes(sampler), empty);
+    }
     left -= MIN(gone_bytes, left);
     empty -= MIN(sample->zero_bytes, empty);
     sampler->bulk_remaining_bytes = left;
     sampler->bulk_empty_bytes = MIN(empty, left);
     sample->bulk_remaining_bytes = sampler->bulk_remaining_bytes;
     sample->bulk_empty_bytes = sampler->bulk_empty_bytes;
+    sample->ram_bytes = sampler->start_bytes - MIN(sampler->freed_bytes,
+                                                   sampler->start_bytes);
 }
 
 ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
@@ -315,7 +360,6 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
                                      base->zero_pages),
         .wire_bytes = ram_counters.transferred - base->wire_bytes,
         .remaining_bytes = after,
-        .ram_bytes = ram_bytes_total(),
         .sync_cost_ns = now_ns - sampler->sync_begin_ns +
                         sampler->log_cleared_ns,
         .sync_busy_ns = convergence_sampler_sync_busy_ns(sampler),

@@ -9,6 +9,7 @@
 #ifndef MIGRATION_CONVERGENCE_SAMPLE_H
 #define MIGRATION_CONVERGENCE_SAMPLE_H
 
+#include "migration/convergence.h"
 #include "migration/convergence-engine.h"
 #include "sysemu/dirty-meter.h"
 
@@ -46,8 +47,13 @@ typedef struct ConvergenceSampler {
     int64_t log_cleared_ns;     /* what it took since the last interval */
     uint64_t sync_begin_remaining_bytes;
     uint64_t start_bytes;       /* what remained at the start */
+    uint64_t start_sent_pages;
+    uint64_t gone_bytes;        /* that remained, and then did not */
+    uint64_t freed_bytes;       /* of them in the bulk pass, not sent */
     uint64_t bulk_remaining_bytes;
     uint64_t bulk_empty_bytes;  /* of them, never touched by the guest */
+    ConvergenceUntouched untouched;
+    int64_t next_census_ns;
     ConvergenceVcpu *vcpus;
     VcpuBase *vcpu_bases;
     unsigned n_vcpus;
@@ -71,12 +77,32 @@ void convergence_sampler_name_meter(const ConvergenceSampler *sampler,
  * convergence_sampler_start: a migration begins, nothing has been sent
  * @sampler: zero-initialised, or of an earlier migration
  * @now_ns: the time
- * @untouched_bytes: guest RAM that is known to be zero
  *
  * BQL held.
  */
-void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns,
-                               uint64_t untouched_bytes);
+void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns);
+
+/**
+ * convergence_sampler_census_due: whether it is time to ask the host again what
+ * the guest never touched
+ * @sampler: the sampler
+ * @now_ns: of a sync, in the bulk pass
+ *
+ * What the guest says is free, and what a balloon takes, is not told otherwise.
+ */
+bool convergence_sampler_census_due(const ConvergenceSampler *sampler,
+                                    int64_t now_ns);
+
+/**
+ * convergence_sampler_set_untouched: what a census found
+ * @sampler: the sampler
+ * @now_ns: when, before anything was sent since the last sync
+ * @took_ns: the census
+ * @untouched_bytes: that wait to be sent and are known to be zero
+ */
+void convergence_sampler_set_untouched(ConvergenceSampler *sampler,
+                                       int64_t now_ns, int64_t took_ns,
+                                       uint64_t untouched_bytes);
 
 /**
  * convergence_sampler_sync_begin: a sync of the dirty bitmap begins

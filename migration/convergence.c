@@ -69,6 +69,8 @@ static struct {
     bool see_rewrites;
     /* When the migration thread last looked at the deadline (atomic). */
     int64_t ticked_ns;
+    /* Migration thread: ask the host again what was never touched. */
+    bool census_due;
     /* Migration thread: what the last sync was busy for. */
     int64_t sync_busy_ns;
     QEMUTimer *watch_timer;
@@ -89,6 +91,7 @@ static struct {
     uint64_t pass_remaining_bytes;
     PassCount pass_count;
     int progress_pct;
+    uint64_t present_bytes;     /* that the guest has */
     ConvergenceSampler sampler;
     double bandwidth_bytes_per_ms;  /* as upstream last measured it */
     /* What the channels had taken, and when they last took something. */
@@ -159,7 +162,7 @@ static ConvergenceProgress make_progress(void)
         .now_ns = now_ns(),
         .passes = convergence.passes,
         .sent_bytes = ram_counters.transferred,
-        .ram_bytes = ram_bytes_total(),
+        .ram_bytes = convergence.present_bytes,
         .remaining_bytes = ram_bytes_remaining(),
     };
 }
@@ -217,9 +220,10 @@ void convergence_start(MigrationState *s)
     int64_t now = now_ns();
     ConvergenceProgress progress;
     uint64_t remaining_bytes = ram_bytes_remaining();
+    ConvergenceUntouched untouched = { 0 };
     /* Of use to policies alone; one that is chosen later does without. */
     uint64_t untouched_bytes = migrate_auto_converge() ?
-                               convergence_untouched_bytes() : 0;
+                               convergence_untouched_bytes(&untouched) : 0;
     int64_t census_ns = now_ns() - now;
     char begin[CONVERGENCE_REASON_MAX_BYTES];
 
@@ -238,11 +242,16 @@ void convergence_start(MigrationState *s)
     convergence.still = false;
     convergence.passes = 0;
     convergence.syncs = 1;
+    convergence.census_due = false;
     convergence.pass_sent = false;
     convergence.pass_count = (PassCount) { 0 };
     convergence.pass_remaining_bytes = remaining_bytes;
     convergence.progress_pct = 0;
-    convergence_sampler_start(&convergence.sampler, now, untouched_bytes);
+    convergence.present_bytes = convergence_present_bytes();
+    convergence_sampler_start(&convergence.sampler, now);
+    convergence.sampler.untouched = untouched;
+    convergence_sampler_set_untouched(&convergence.sampler, now, census_ns,
+                                      untouched_bytes);
     trace_convergence_start(remaining_bytes, untouched_bytes, census_ns);
     progress = make_progress();
     convergence_engine_deadline(&convergence.engine, &convergence.params,
@@ -421,15 +430,17 @@ static void update_progress(int64_t now)
 {
     const ConvergenceDecision *decision = &convergence.engine.decision;
     const ConvergenceSampler *sampler = &convergence.sampler;
+    double sent_bytes = convergence.engine.model.bulk_data_sent_bytes;
+    double left_bytes = sampler->bulk_remaining_bytes -
+                        sampler->bulk_empty_bytes;
     uint64_t elapsed_ms = (now - convergence.engine.start_ns) / SCALE_MS;
     uint64_t all_ms = elapsed_ms + decision->predicted_remaining_ms;
     int pct = 0;
 
     if (decision->predicted && all_ms) {
         pct = elapsed_ms * 100 / all_ms;
-    } else if (sampler->start_bytes) {
-        pct = (sampler->start_bytes - sampler->bulk_remaining_bytes) * 50 /
-              sampler->start_bytes;
+    } else if (sent_bytes + left_bytes > 0) {
+        pct = sent_bytes * 50 / (sent_bytes + left_bytes);
     }
     convergence.progress_pct = MAX(convergence.progress_pct, MIN(pct, 99));
 }
@@ -509,6 +520,9 @@ static void decide(void)
                                               !convergence.passes);
         notice_sends(migrate_get_current(), sample.now_ns);
         sample.bandwidth_bytes_per_s = convergence.user_bandwidth_bytes_per_s;
+        if (convergence.params.max_transfer_pct) {
+            convergence.present_bytes = convergence_present_bytes();
+        }
         check_meter(&sample);
         decision = convergence_engine_update(&convergence.engine,
                                              &convergence.params, &sample);
@@ -521,6 +535,10 @@ static void decide(void)
         qatomic_set_i64(&convergence.next_sync_ns,
                         sample.now_ns + decision->next_sync_ns);
         qatomic_set(&convergence.see_rewrites, decision->see_rewrites);
+        convergence.census_due = convergence.params.auto_converge &&
+            sample.bulk_pass &&
+            convergence_sampler_census_due(&convergence.sampler,
+                                           sample.now_ns);
     }
 }
 
@@ -536,10 +554,27 @@ bool convergence_sync_end(void)
     return convergence.pass_count.counts;
 }
 
+/* With the lock of the bitmap, since the guest may say what is free meanwhile. */
+static void take_census(void)
+{
+    int64_t begin_ns = now_ns();
+    ConvergenceSampler *sampler = &convergence.sampler;
+    uint64_t untouched_bytes = convergence_untouched_bytes(&sampler->untouched);
+    int64_t end_ns = now_ns();
+
+    QEMU_LOCK_GUARD(&convergence.lock);
+    convergence_sampler_set_untouched(sampler, end_ns, end_ns - begin_ns,
+                                      untouched_bytes);
+}
+
 void convergence_send_begin(void)
 {
     int64_t begin_ns;
 
+    if (convergence.census_due && qatomic_read(&convergence.may_slow)) {
+        convergence.census_due = false;
+        take_census();
+    }
     /* Not once the guest has gone: it takes some ms for each GiB. */
     if (!qatomic_xchg(&convergence.see_rewrites, false) ||
         !qatomic_read(&convergence.may_slow)) {

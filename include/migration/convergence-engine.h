@@ -153,7 +153,8 @@ typedef struct ConvergenceSample {
     uint64_t zero_bytes;            /* the part of them that was zero pages */
     uint64_t wire_bytes;
     uint64_t remaining_bytes;
-    uint64_t ram_bytes;             /* the guest's RAM */
+    /* What the bulk pass sends: all that is plugged and not said to be free. */
+    uint64_t ram_bytes;
     uint64_t bulk_remaining_bytes;  /* pages not sent even once */
     /* The part of them that is known to be zero without a look, if any is. */
     uint64_t bulk_empty_bytes;

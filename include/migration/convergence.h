@@ -4,8 +4,8 @@
  * The migration thread reports what happens to it, and the engine's answers
  * reach the actuators, the switch-over and the monitors from here.
  * migration/convergence.c implements this but for the parameters
- * (convergence-params.c there), HMP's report (convergence-info.c), and the
- * census of guest RAM (convergence-untouched.c).
+ * (convergence-params.c there), HMP's report (convergence-info.c), and what
+ * there is of guest RAM (convergence-untouched.c).
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -155,13 +155,31 @@ void convergence_params_get(MigrationState *s, const DirtyMeter *meter,
  */
 void convergence_params_changed(void);
 
+/* What a census remembers; zero-initialise it for the first of a migration. */
+typedef struct ConvergenceUntouched {
+    bool has_account;
+    double zero_part;           /* of what is mapped: the host's page of zeroes */
+    double swapped_part;        /* of what is not mapped */
+} ConvergenceUntouched;
+
 /**
- * convergence_untouched_bytes: guest RAM that the host never gave memory for
+ * convergence_untouched_bytes: guest RAM that waits to be sent and that the
+ * host never gave memory for
+ * @untouched: of this migration
  *
  * At most that much: 0 where the host does not say.  Takes up to 40 ms on a
- * large guest.  Any thread, no lock needed.
+ * large guest.  Migration thread, with the lock of the migration's bitmap or
+ * before anything is sent.
  */
-uint64_t convergence_untouched_bytes(void);
+uint64_t convergence_untouched_bytes(ConvergenceUntouched *untouched);
+
+/**
+ * convergence_present_bytes: guest RAM that the guest has: what is plugged, less
+ * what a balloon took
+ *
+ * BQL held.
+ */
+uint64_t convergence_present_bytes(void);
 
 /* Defaults that need a name outside of the property list. */
 #define CONVERGENCE_DEFAULT_SYNC_PERIOD_MS 1000

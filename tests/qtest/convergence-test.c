@@ -28,6 +28,7 @@ int main(int argc, char **argv)
     convergence_add_estimate_tests();
     convergence_add_peer_tests();
     convergence_add_clients_tests();
+    convergence_add_memory_tests();
     ret = g_test_run();
     vm_teardown();
     return ret;

@@ -13,6 +13,11 @@
 
 static unsigned n_uris;
 
+bool vm_test_long(void)
+{
+    return g_getenv("CONVERGE_TEST_LONG");
+}
+
 QDict *vm_query(QTestState *vm, const char *command)
 {
     QDict *rsp = qtest_qmp(vm, "{'execute': %s}", command);
@@ -297,18 +302,26 @@ void pair_start_destination(Pair *pair, const char *args)
     pair->uri = g_strdup_printf("unix:%s/migration-%u", vm_dir(),
                                 n_uris++);
     all_args = g_strdup_printf("-incoming %s %s", pair->uri, args);
-    pair->to = vm_start(pair->load, all_args);
+    pair->to = vm_start_on(vm_accel(), pair->ram_mb, pair->load, all_args);
 }
 
-Pair *pair_start(GuestLoad load, const char *from_args, const char *to_args)
+Pair *pair_start_with(unsigned ram_mb, GuestLoad load, const char *from_args,
+                      const char *to_args)
 {
     Pair *pair = g_new0(Pair, 1);
 
     pair->load = load;
-    pair->from = vm_start(load, from_args);
+    pair->ram_mb = ram_mb;
+    pair->from = vm_start_on(vm_accel(), ram_mb, load, from_args);
     pair_start_destination(pair, to_args);
     vm_wait_guest_up(pair->from);
     return pair;
+}
+
+Pair *pair_start(GuestLoad load, const char *from_args, const char *to_args)
+{
+    return pair_start_with(VM_RAM_BYTES / 1024 / 1024, load, from_args,
+                           to_args);
 }
 
 void pair_lose_destination(Pair *pair)

@@ -45,6 +45,8 @@ typedef struct GuestLoad {
 void vm_setup(void);
 void vm_teardown(void);
 const char *vm_dir(void);
+/* Tests that `make check` has no time for: CONVERGE_TEST_LONG is set. */
+bool vm_test_long(void);
 
 /*
  * Tests that are about no accelerator run on that of the environment variable
@@ -138,6 +140,7 @@ typedef struct Pair {
     QTestState *from;
     QTestState *to;
     GuestLoad load;
+    unsigned ram_mb;
     char *uri;
 } Pair;
 
@@ -145,6 +148,9 @@ typedef struct Pair {
  * pair_start: two QEMUs, the guest of the first one up
  */
 Pair *pair_start(GuestLoad load, const char *from_args, const char *to_args);
+/* The same with more RAM. */
+Pair *pair_start_with(unsigned ram_mb, GuestLoad load, const char *from_args,
+                      const char *to_args);
 void pair_free(Pair *pair);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Pair, pair_free)
 
@@ -178,5 +184,6 @@ void convergence_add_ram_tests(void);
 void convergence_add_estimate_tests(void);
 void convergence_add_peer_tests(void);
 void convergence_add_clients_tests(void);
+void convergence_add_memory_tests(void);
 
 #endif /* TESTS_QTEST_CONVERGENCE_VM_H */
