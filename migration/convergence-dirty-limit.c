@@ -39,8 +39,6 @@
 #define BULK_RHO 0.10
 /* When devices eat the budget up, vCPUs keep this part of the drain rate. */
 #define LEAST 0.02
-/* From that part of the drain rate on devices alone stop any progress. */
-#define NO_PROGRESS 0.95
 /* However little of it meters saw before. */
 #define METERED_MIN 0.25
 /* Looks in a row with nobody at the level before the limits are lifted. */
@@ -200,12 +198,6 @@ static void limit_to_level(const ConvergenceEngine *engine,
     }
 }
 
-/* Slowing vCPUs is no use if devices alone keep up with the link. */
-static bool devices_outpace(const ConvergenceModel *model)
-{
-    return model->device_bytes_per_s > model->drain_bytes_per_s * NO_PROGRESS;
-}
-
 /*
  * Devices know no limits: of what they write, what waits is not new.  Now that
  * is what it is, and at the end next to nothing waits.
@@ -284,7 +276,9 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
 
     decision->throttle_pct = 0;
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
-    tell_writers(sample);
+    if (!engine->devices.tried) {
+        tell_writers(sample);
+    }
     if (!state->engaged &&
         (convergence_model_is_early(model, sample,
                                     model->device_bytes_per_s) ||
@@ -297,7 +291,15 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
                                                       state->unsure);
         return;
     }
-    if (devices_outpace(model)) {
+    if (params->policy_by_auto &&
+        convergence_devices_try(engine, params, sample, decision)) {
+        state->engaged = true;
+        set_limits(sample, 0);
+        decision->vcpus_limited = false;
+        return;
+    }
+    if (convergence_devices_outpace(model)) {
+        /* No limit helps if devices alone keep up with the link. */
         lift(engine, params, sample, decision);
         decision->phase = CONVERGENCE_PHASE_STUCK;
         return;

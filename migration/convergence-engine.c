@@ -94,8 +94,14 @@ static void select_policy(ConvergenceEngine *engine,
     if (!policy) {
         policy = convergence_policy_nth(0);
     } else if (policy->needs_vcpu_meters &&
-               !(sample->metered && sample->n_vcpus)) {
-        /* The meter was dropped: what is left of it without one. */
+               (!(sample->metered && sample->n_vcpus) ||
+                (params->policy_by_auto &&
+                 (convergence_devices_follow(engine) ||
+                  convergence_devices_by_run_times(engine))))) {
+        /*
+         * The meter was dropped: what is left of it without one.  Or devices do
+         * what vCPUs ask for: that is held by no limit, but by a throttle.
+         */
         policy = &convergence_predictive;
     }
     if (policy == engine->policy) {
@@ -112,6 +118,7 @@ static void select_policy(ConvergenceEngine *engine,
         sample->vcpus[i].limit_bytes_per_s = 0;
     }
     convergence_estimate_end_probe(engine, sample);
+    engine->devices.trying = false;
     if (policy->init) {
         policy->init(engine);
     }
@@ -343,6 +350,11 @@ static void throttle_alike(const ConvergenceSample *sample,
     }
 }
 
+static bool is_of_use(const ConvergenceSample *sample)
+{
+    return sample->valid && sample->interval_ns > 0;
+}
+
 /*
  * No policy acts; what the guest and the link do is told all the same.  There
  * is no forecast: the syncs are QEMU's own, one a pass, which is too few.
@@ -351,7 +363,7 @@ static void look_on(ConvergenceEngine *engine, const ConvergenceParams *params,
                     const ConvergenceSample *sample)
 {
     ConvergenceDecision *decision = &engine->decision;
-    bool learns = sample->valid && sample->interval_ns > 0;
+    bool learns = is_of_use(sample);
 
     if (learns || decision->phase != CONVERGENCE_PHASE_OFF ||
         !decision->reason[0]) {
@@ -363,6 +375,7 @@ static void look_on(ConvergenceEngine *engine, const ConvergenceParams *params,
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
     engine->policy = NULL;
     convergence_estimate_end_probe(engine, sample);
+    convergence_devices_forget(engine);
     throttle_alike(sample, decision);
     if (learns) {
         convergence_model_update(&engine->model, sample, false);
@@ -386,11 +399,15 @@ convergence_engine_update(ConvergenceEngine *engine,
         look_on(engine, params, sample);
         return decision;
     }
+    if (is_of_use(sample)) {
+        convergence_devices_learn(engine, params, sample);
+    }
     select_policy(engine, params, sample);
-    if (!sample->valid || sample->interval_ns <= 0) {
-        if (engine->estimate.probing) {
-            /* A look that tells nothing.  Before it nobody was slowed. */
+    if (!is_of_use(sample)) {
+        if (engine->estimate.probing || engine->devices.trying) {
+            /* A look that tells nothing: nobody is held for that. */
             convergence_estimate_end_probe(engine, sample);
+            engine->devices.trying = false;
             decision->throttle_pct = 0;
             decision->vcpus_throttled = false;
         }
@@ -403,7 +420,8 @@ convergence_engine_update(ConvergenceEngine *engine,
         convergence_learn_shares(sample);
     }
     convergence_estimate_learn(engine, sample);
-    convergence_model_update(&engine->model, sample, engine->probed);
+    convergence_model_update(&engine->model, sample,
+                             engine->probed || engine->devices.tried);
     engine->planned_bytes_per_s = engine->model.dirty_bytes_per_s;
     engine->planned_is_new = false;
     engine->seeking = false;

@@ -119,16 +119,19 @@ typedef struct Fit {
 bool convergence_estimate_works(const ConvergenceEngine *engine,
                                 const ConvergenceSample *sample)
 {
-    return sample->run_times_known && !sample->metered &&
+    return sample->run_times_known &&
+           (!sample->metered || convergence_devices_by_run_times(engine)) &&
            convergence_tells_vcpus_apart(engine, sample);
 }
 
 bool convergence_tells_vcpus_apart(const ConvergenceEngine *engine,
                                    const ConvergenceSample *sample)
 {
+    /* Meters tell who writes, and not who has devices write. */
     return sample->n_vcpus > 1 && !sample->one_thread &&
            engine->estimate.strikes < STRIKES_MAX &&
-           (sample->metered || sample->run_times_known);
+           (sample->metered && !convergence_devices_by_run_times(engine) ?
+            !convergence_devices_follow(engine) : sample->run_times_known);
 }
 
 /*
@@ -425,6 +428,16 @@ static void forget(ConvergenceEngine *engine, const ConvergenceSample *sample)
         vcpu->full_bytes_per_s = 0;
         vcpu->dirty_share = 1.0 / sample->n_vcpus;
     }
+}
+
+bool convergence_estimate_told_any(const ConvergenceSample *sample)
+{
+    bool told = false;
+
+    FOREACH_VCPU(vcpu, sample) {
+        told |= vcpu->estimate.reads;
+    }
+    return told;
 }
 
 bool convergence_estimate_doubts(const ConvergenceEngine *engine,

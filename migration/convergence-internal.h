@@ -115,6 +115,13 @@ bool convergence_model_is_early(const ConvergenceModel *model,
                                 double least_bytes_per_s);
 
 /**
+ * convergence_model_let_be: the dirty rate, in bytes/s, up to which a guest
+ * gets along without help
+ */
+double convergence_model_let_be(const ConvergenceModel *model,
+                                const ConvergenceParams *params);
+
+/**
  * convergence_model_needs_help: whether the guest outpaces the link for good
  * @threshold_bytes: at the switch-over
  * @downtime_limit_ms: that it was made from
@@ -296,6 +303,12 @@ bool convergence_estimate_doubts(const ConvergenceEngine *engine,
                                  double bytes_per_s);
 
 /**
+ * convergence_estimate_told_any: whether any vCPU is told to write next to
+ * nothing
+ */
+bool convergence_estimate_told_any(const ConvergenceSample *sample);
+
+/**
  * convergence_estimate_stop: slow all vCPUs alike for the rest of the migration
  */
 void convergence_estimate_stop(ConvergenceEngine *engine);
@@ -307,6 +320,67 @@ void convergence_estimate_stop(ConvergenceEngine *engine);
  */
 void convergence_estimate_strike(ConvergenceEngine *engine,
                                  const ConvergenceSample *sample);
+
+/* convergence-devices.c */
+
+/**
+ * convergence_devices_outpace: whether devices alone keep up with the link
+ */
+bool convergence_devices_outpace(const ConvergenceModel *model);
+
+/**
+ * convergence_devices_follow, convergence_devices_are_deaf: what is known of
+ * whether they dirty less while vCPUs sleep; neither, if it was not tried
+ */
+bool convergence_devices_follow(const ConvergenceEngine *engine);
+bool convergence_devices_are_deaf(const ConvergenceEngine *engine);
+
+/**
+ * convergence_devices_by_run_times: whether who has devices write is estimated,
+ * although pages are counted by vCPU
+ */
+bool convergence_devices_by_run_times(const ConvergenceEngine *engine);
+
+/**
+ * convergence_devices_learn: take a look into account, before the model does
+ * @sample: a valid one
+ *
+ * Ends a trial, and notices when an answer holds no longer.
+ */
+void convergence_devices_learn(ConvergenceEngine *engine,
+                               const ConvergenceParams *params,
+                               const ConvergenceSample *sample);
+
+/**
+ * convergence_devices_try: begin a trial if it pays, or go on with it
+ *
+ * For policies that would slow the guest now.
+ *
+ * Returns: whether there is one; then the decision is made, and all vCPUs are
+ * held until the next look.
+ */
+bool convergence_devices_try(ConvergenceEngine *engine,
+                             const ConvergenceParams *params,
+                             const ConvergenceSample *sample,
+                             ConvergenceDecision *decision);
+
+/**
+ * convergence_devices_share: in the look that ends a trial, the share of their
+ * time under which vCPUs and devices together come down to a target
+ *
+ * Along the line through the two points seen.  The true curve is concave, so it
+ * is never less than that takes.
+ */
+double convergence_devices_share(const ConvergenceEngine *engine,
+                                 const ConvergenceSample *sample,
+                                 double target_bytes_per_s);
+
+/**
+ * convergence_devices_forget: nobody is slowed any more
+ *
+ * That they do not follow is remembered.
+ */
+void convergence_devices_forget(ConvergenceEngine *engine);
 
 /* convergence-reason.c */
 

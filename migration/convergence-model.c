@@ -419,9 +419,8 @@ static double judged_rate(const ConvergenceModel *model)
     return MIN(model->last_dirty_bytes_per_s, model->dirty_bytes_per_s);
 }
 
-/* A guest that dirties no more than that gets along without help. */
-static double let_be_rate(const ConvergenceModel *model,
-                          const ConvergenceParams *params)
+double convergence_model_let_be(const ConvergenceModel *model,
+                                const ConvergenceParams *params)
 {
     return model->drain_bytes_per_s *
            (params->trigger_threshold_pct + TRIGGER_MARGIN_PCT) / 100;
@@ -433,7 +432,8 @@ double convergence_model_expect_watched(const ConvergenceModel *model,
 {
     double rate = judged_rate(model);
 
-    return rate > let_be_rate(model, params) ? target_bytes_per_s : rate;
+    return rate > convergence_model_let_be(model, params) ?
+           target_bytes_per_s : rate;
 }
 
 /*
@@ -463,7 +463,7 @@ bool convergence_model_needs_help(const ConvergenceModel *model,
                                   uint64_t downtime_limit_ms,
                                   unsigned *unsure)
 {
-    double let_be = let_be_rate(model, params);
+    double let_be = convergence_model_let_be(model, params);
 
     if (!(model->drain_bytes_per_s > 0 && judged_rate(model) > let_be)) {
         *unsure = 0;

@@ -278,6 +278,8 @@ void convergence_params_get(MigrationState *s, const DirtyMeter *meter,
     *params = (ConvergenceParams) {
         .auto_converge = migrate_auto_converge(),
         .policy = resolve_policy(p->convergence_policy, meter),
+        .policy_by_auto =
+            p->convergence_policy == CONVERGENCE_POLICY_NAME_AUTO,
         .initial_throttle_pct = p->cpu_throttle_initial,
         .throttle_increment_pct = p->cpu_throttle_increment,
         .max_throttle_pct = p->max_cpu_throttle,

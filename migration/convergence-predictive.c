@@ -85,14 +85,16 @@
 #define AT_MOST 1.5
 /* Above this part of the drain rate there is no progress to speak of ... */
 #define NO_PROGRESS 0.9
-/* ... and after that many looks at it this is told. */
-#define OUTPACED_LOOKS 4
+/* ... and after so long of it, two looks or more, this is told. */
+#define OUTPACED_NS NS_PER_S
 /*
  * As long as what remains reaches a new lowest mark now and then, the throttle
  * is held: it ends, if late.  After ten seconds without one it is in vain.
  */
 #define LOWER 0.999
-#define IN_VAIN_LOOKS 40
+#define IN_VAIN_NS (10 * NS_PER_S)
+/* Where looks are long, as those at a guest of a TiB, not after one of them. */
+#define IN_VAIN_LOOKS 4
 /*
  * Try again if the link got better or the guest calmer by so much, after ten
  * seconds, then twenty, and so on: a trial costs the guest ten.
@@ -223,6 +225,14 @@ static bool may_try_again(ConvergenceEngine *engine,
             model->dirty_bytes_per_s * BETTER < state->free_bytes_per_s);
 }
 
+static void progress(ConvergencePredictiveState *state,
+                     const ConvergenceSample *sample)
+{
+    state->lowest_bytes = sample->remaining_bytes;
+    state->in_vain = 0;
+    state->in_vain_ns = 0;
+}
+
 /* Looks while the most throttle is in force. */
 static void count_looks(ConvergenceEngine *engine,
                         const ConvergenceParams *params,
@@ -231,26 +241,26 @@ static void count_looks(ConvergenceEngine *engine,
     ConvergencePredictiveState *state = &engine->predictive;
     const ConvergenceModel *model = &engine->model;
     double bound = model->drain_bytes_per_s * NO_PROGRESS;
+    int64_t part_ns = MIN(sample->interval_ns, OUTPACED_NS / 2);
 
     /* Before the bulk pass has ended, what remains shrinks by itself. */
     if (!is_at_most(engine, params, sample) || engine->probed ||
-        sample->bulk_pass) {
-        state->lowest_bytes = sample->remaining_bytes;
-        state->in_vain = 0;
-        state->outpaced = 0;
+        engine->devices.tried || sample->bulk_pass) {
+        progress(state, sample);
+        state->outpaced_ns = 0;
         return;
     }
     if (sample->remaining_bytes < state->lowest_bytes * LOWER) {
-        state->lowest_bytes = sample->remaining_bytes;
-        state->in_vain = 0;
+        progress(state, sample);
     } else {
         state->in_vain++;
+        state->in_vain_ns += sample->interval_ns;
     }
     if (model->last_dirty_bytes_per_s > bound &&
         model->last_new_bytes_per_s > bound) {
-        state->outpaced++;
-    } else if (state->outpaced) {
-        state->outpaced--;
+        state->outpaced_ns += part_ns;
+    } else {
+        state->outpaced_ns -= MIN(state->outpaced_ns, part_ns);
     }
 }
 
@@ -300,7 +310,7 @@ static bool readers_write(const ConvergenceEngine *engine,
     if (!some_are_spared(engine, sample)) {
         return false;
     }
-    if (sample->metered) {
+    if (sample->metered && !convergence_devices_by_run_times(engine)) {
         return dirtied_by_free(sample) > target * TARGET_HIGH;
     }
     return is_at_most(engine, params, sample) &&
@@ -319,7 +329,7 @@ static bool doubt_readers(ConvergenceEngine *engine,
     ConvergencePredictiveState *state = &engine->predictive;
 
     if (some_are_spared(engine, sample) &&
-        state->outpaced >= OUTPACED_LOOKS) {
+        state->outpaced_ns >= OUTPACED_NS) {
         /* Beside idle ones a writer gets less done in its 1 %: seen on TCG. */
         convergence_estimate_stop(engine);
     } else if (!readers_write(engine, params, sample, target)) {
@@ -329,9 +339,8 @@ static bool doubt_readers(ConvergenceEngine *engine,
         return false;
     }
     state->mistaken = 0;
-    state->outpaced = 0;
-    state->in_vain = 0;
-    state->lowest_bytes = sample->remaining_bytes;
+    state->outpaced_ns = 0;
+    progress(state, sample);
     convergence_estimate_strike(engine, sample);
     return true;
 }
@@ -366,10 +375,14 @@ static void slow_down(ConvergenceEngine *engine,
     bool may_release = model->dirty_known &&
                        sample->remaining_bytes > model->drain_bytes_per_s *
                                                  RELEASE_LEFT_S;
-    double before = share_in_force(engine, sample), share;
+    /* In a trial of devices the model learned nothing: of a free guest yet. */
+    double before = engine->devices.tried ? 1 : share_in_force(engine, sample);
+    double share;
     bool changes;
 
-    if (doubt_readers(engine, params, sample, target)) {
+    if (engine->devices.tried && convergence_devices_follow(engine)) {
+        share = convergence_devices_share(engine, sample, target);
+    } else if (doubt_readers(engine, params, sample, target)) {
         /* All get what the most slowed of them had. */
         share = (100.0 - sample->throttle_pct) / 100;
     } else {
@@ -380,7 +393,7 @@ static void slow_down(ConvergenceEngine *engine,
     engine->seeking = changes;
     engine->planned_bytes_per_s = expect(&engine->predictive, model,
                                          share / before, changes);
-    if (engine->predictive.outpaced >= OUTPACED_LOOKS) {
+    if (engine->predictive.outpaced_ns >= OUTPACED_NS) {
         decision->phase = CONVERGENCE_PHASE_STUCK;
     } else {
         decision->phase = rate <= target * TARGET_HIGH || !changes ?
@@ -437,16 +450,6 @@ static bool probe(ConvergenceEngine *engine, const ConvergenceParams *params,
     return true;
 }
 
-static bool any_is_told(const ConvergenceSample *sample)
-{
-    bool told = false;
-
-    for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        told |= sample->vcpus[i].estimate.reads;
-    }
-    return told;
-}
-
 /* Returns: whether to slow the guest from now on. */
 static bool must_slow_down(ConvergenceEngine *engine,
                            const ConvergenceParams *params,
@@ -470,7 +473,8 @@ static bool must_slow_down(ConvergenceEngine *engine,
         return false;
     }
     convergence_estimate_end_probe(engine, sample);
-    in_vain = engine->probed && sample->bulk_pass && !any_is_told(sample);
+    in_vain = engine->probed && sample->bulk_pass &&
+              !convergence_estimate_told_any(sample);
     if (help && !early && !in_vain) {
         return true;
     }
@@ -497,18 +501,33 @@ static void predictive_decide(ConvergenceEngine *engine,
     if (state->given_up) {
         if (may_try_again(engine, sample)) {
             watch(engine, params, sample, decision);
+        } else {
+            /* Those plugged in since, too. */
+            throttle(engine, params, sample, 1, decision);
         }
         return;
     }
     if (!state->engaged) {
-        if (!must_slow_down(engine, params, sample, decision)) {
+        if (!engine->devices.tried &&
+            !must_slow_down(engine, params, sample, decision)) {
             return;
         }
+        if (convergence_devices_try(engine, params, sample, decision)) {
+            return;
+        }
+    }
+    if (convergence_devices_are_deaf(engine) &&
+        convergence_devices_outpace(&engine->model)) {
+        watch(engine, params, sample, decision);
+        decision->phase = CONVERGENCE_PHASE_STUCK;
+        return;
+    }
+    if (!state->engaged) {
         state->engaged = true;
-        state->lowest_bytes = sample->remaining_bytes;
+        progress(state, sample);
     }
     count_looks(engine, params, sample);
-    if (state->in_vain >= IN_VAIN_LOOKS) {
+    if (state->in_vain_ns >= IN_VAIN_NS && state->in_vain >= IN_VAIN_LOOKS) {
         give_up(engine, params, sample, decision);
         return;
     }
@@ -516,6 +535,7 @@ static void predictive_decide(ConvergenceEngine *engine,
     decision->next_sync_ns = convergence_look_ns(engine, params, sample);
     if (!decision->throttle_pct) {
         watch(engine, params, sample, decision);
+        convergence_devices_forget(engine);
     }
 }
 

@@ -95,9 +95,12 @@ static Slowed find_slowed(const ConvergenceSample *sample)
     return slowed;
 }
 
-static void explain_throttle(Text *text, const ConvergenceSample *sample,
+static void explain_throttle(Text *text, const ConvergenceEngine *engine,
+                             const ConvergenceSample *sample,
                              const ConvergenceDecision *decision)
 {
+    const char *by = convergence_devices_by_run_times(engine) ? "estimate" :
+                     sample->meter;
     Slowed slowed = find_slowed(sample);
 
     if (!decision->vcpus_throttled || slowed.n == sample->n_vcpus) {
@@ -110,7 +113,7 @@ static void explain_throttle(Text *text, const ConvergenceSample *sample,
     }
     name_vcpus(text, sample, is_slowed);
     append(text, " write%s %.0f %% of it, by %s: %s sleep%s ",
-           slowed.n == 1 ? "s" : "", slowed.dirty_share * 100, sample->meter,
+           slowed.n == 1 ? "s" : "", slowed.dirty_share * 100, by,
            slowed.n == 1 ? "it" : "they", slowed.n == 1 ? "s" : "");
     if (slowed.least_pct < slowed.most_pct) {
         append(text, "%u to ", slowed.least_pct);
@@ -127,18 +130,46 @@ static void explain_probe(Text *text, const ConvergenceSample *sample)
            (int)(CONVERGENCE_PROBE_NS / NS_PER_MS));
 }
 
+static void explain_trial(Text *text, const ConvergenceEngine *engine)
+{
+    append(text, "devices dirty %.1f MB/s, all vCPUs are held for half a "
+           "second to see whether that follows them",
+           mb(engine->devices.free_bytes_per_s));
+}
+
 static void explain_slowdown(Text *text, const ConvergenceEngine *engine,
                              const ConvergenceSample *sample,
                              const ConvergenceDecision *decision)
 {
-    if (decision->vcpus_limited) {
+    if (engine->devices.trying) {
+        explain_trial(text, engine);
+    } else if (decision->vcpus_limited) {
         append(text, "each vCPU may dirty %.1f MB/s, by %s",
                mb(engine->limit.level_bytes_per_s),
                sample->meter ? sample->meter : "no meter");
     } else if (decision->throttle_pct) {
-        explain_throttle(text, sample, decision);
+        if (convergence_devices_follow(engine)) {
+            append(text, "devices write what vCPUs ask for, ");
+        }
+        explain_throttle(text, engine, sample, decision);
     } else {
         append(text, "the guest runs at full speed");
+    }
+}
+
+static void explain_devices(Text *text, const ConvergenceEngine *engine)
+{
+    append(text, "devices alone dirty %.1f MB/s",
+           mb(engine->model.device_bytes_per_s));
+    if (convergence_devices_are_deaf(engine)) {
+        append(text, ", still %.1f MB/s while all vCPUs slept %u %% of their "
+               "time: less I/O, ", mb(engine->devices.judged_bytes_per_s),
+               engine->devices.held_pct);
+    } else if (engine->policy == &convergence_dirty_limit) {
+        append(text, ", and no limit of vCPUs holds them: convergence-policy "
+               "auto, less I/O, ");
+    } else {
+        append(text, ": less I/O, ");
     }
 }
 
@@ -147,17 +178,13 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
                           const ConvergenceSample *sample,
                           const ConvergenceDecision *decision)
 {
-    const ConvergenceModel *model = &engine->model;
-
     if (engine->policy == &convergence_dirty_limit &&
         decision->vcpus_limited) {
         append(text, "after each look vCPUs that do little else rewrite %.1f "
                "MB, more than fits the downtime: ",
                mb(engine->limit.rewritten_bytes));
-    } else if (decision->vcpus_limited || model->device_bytes_per_s >=
-               model->drain_bytes_per_s) {
-        append(text, "devices alone dirty %.1f MB/s, slowing vCPUs does not "
-               "help: ", mb(model->device_bytes_per_s));
+    } else if (convergence_devices_outpace(&engine->model)) {
+        explain_devices(text, engine);
     } else if (!decision->throttle_pct) {
         append(text, "dirtying did not follow when the guest was slowed");
         if (engine->policy == &convergence_predictive) {
@@ -167,7 +194,7 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
         }
         append(text, ": ");
     } else {
-        explain_throttle(text, sample, decision);
+        explain_throttle(text, engine, sample, decision);
         append(text, ", max-cpu-throttle allows no more: ");
     }
     append(text, "more bandwidth, a higher downtime-limit, a "
@@ -263,10 +290,11 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
 {
     Text text = { buffer, size, 0 };
 
-    append(&text, "auto=%d policy=%s initial=%u increment=%u max=%u "
+    append(&text, "auto=%d policy=%s by_auto=%d initial=%u increment=%u max=%u "
            "threshold=%u tailslow=%d period_ms=%" PRIu32 " downtime_ms=%"
            PRIu64 " vcpu_limit=%" PRIu64, params->auto_converge,
            params->policy ? params->policy->name : "none",
+           params->policy_by_auto,
            params->initial_throttle_pct, params->throttle_increment_pct,
            params->max_throttle_pct, params->trigger_threshold_pct,
            params->tailslow, params->sync_period_ms,

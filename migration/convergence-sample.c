@@ -260,7 +260,7 @@ void convergence_sampler_name_meter(const ConvergenceSampler *sampler,
     sample->n_vcpus = meter ? sampler->n_vcpus : 0;
     sample->meter = meter ? meter->name : NULL;
     sample->metered = meter && !meter->only_shares;
-    sample->run_times_known = meter && meter->only_shares;
+    sample->run_times_known = dirty_meter_of_shares();
     sample->one_thread = sampler->n_vcpus > 1 &&
                          CPU_NEXT(first_cpu)->thread == first_cpu->thread;
     for (unsigned i = 0; !sample->metered && i < sampler->n_vcpus; i++) {

@@ -720,14 +720,16 @@ static void look_at_deadline(MigrationState *s)
 }
 
 /*
- * Who is held to see who writes is held for one look of a quarter of a second.
- * A look that does not come is no reason to go on with it; it tells nothing.
+ * Who is held to see who writes, or whether devices follow, is held for looks
+ * of a quarter of a second.  A look that does not come is no reason to go on
+ * with it; it tells nothing.
  */
 static void end_overdue_probe(int64_t now)
 {
+    const ConvergenceEngine *engine = &convergence.engine;
     int64_t due_ns = qatomic_read_i64(&convergence.next_sync_ns);
 
-    if (convergence.engine.estimate.probing &&
+    if ((engine->estimate.probing || engine->devices.trying) &&
         now - due_ns >= WATCH_PERIOD_MS * SCALE_MS) {
         convergence_sampler_interrupt(&convergence.sampler);
         lift_slowdown();

@@ -64,6 +64,8 @@ typedef struct ConvergencePolicyOps ConvergencePolicyOps;
 typedef struct ConvergenceParams {
     bool auto_converge;
     const ConvergencePolicyOps *policy;
+    /* The user left the choice to "auto": another one may take its place. */
+    bool policy_by_auto;
     uint8_t initial_throttle_pct;
     uint8_t throttle_increment_pct;
     uint8_t max_throttle_pct;
@@ -271,6 +273,31 @@ typedef struct ConvergenceEstimate {
     unsigned strikes;               /* times that it was found to be wrong */
 } ConvergenceEstimate;
 
+/* Whether what devices dirty follows the vCPUs. */
+typedef enum ConvergenceDevicesAnswer {
+    CONVERGENCE_DEVICES_UNKNOWN,
+    CONVERGENCE_DEVICES_FOLLOW,
+    CONVERGENCE_DEVICES_DEAF,       /* it does not, or by too little */
+} ConvergenceDevicesAnswer;
+
+/* How that is found out: convergence-devices.c. */
+typedef struct ConvergenceDevices {
+    ConvergenceDevicesAnswer answer;    /* the last one */
+    bool trying;                    /* all vCPUs are held to see it */
+    bool tried;                     /* they were in the last interval */
+    /* They write most: who asks them is estimated, though pages are counted. */
+    bool by_run_times;
+    int64_t settled_ns, judged_ns;  /* of the trial, so far */
+    uint8_t held_pct;               /* all vCPUs, in it */
+    double free_bytes_per_s;        /* by devices, before it */
+    double judged_bytes_per_s;      /* by devices, in it */
+    double held_bytes_per_s;        /* by all, in it */
+    /* They were to follow, and have not for so long. */
+    int64_t against_ns;
+    int64_t deaf_ns;                /* when that was last the answer */
+    unsigned times_deaf;
+} ConvergenceDevices;
+
 /* State of the policies; one is in use at a time. */
 typedef struct ConvergenceStepState {
     uint64_t period_dirtied_bytes;
@@ -283,8 +310,9 @@ typedef struct ConvergencePredictiveState {
     double least_bytes_per_s;       /* dirty rate under the most throttle */
     double aim_bytes_per_s;         /* that the last change was to lead to */
     unsigned unsure;                /* looks too short to tell */
-    unsigned outpaced;              /* looks at the most throttle, too fast */
-    unsigned in_vain;               /* and looks without a new lowest */
+    int64_t outpaced_ns;            /* at the most throttle, and too fast */
+    int64_t in_vain_ns;             /* and without a new lowest */
+    unsigned in_vain;               /* looks in that time */
     unsigned calm;                  /* looks in a row well below the target */
     unsigned mistaken;              /* looks that those told to read spoil */
     /* After it gave up. */
@@ -328,6 +356,7 @@ struct ConvergencePolicyOps {
 struct ConvergenceEngine {
     ConvergenceModel model;
     ConvergenceEstimate estimate;
+    ConvergenceDevices devices;
     const ConvergencePolicyOps *policy;
     union {
         ConvergenceStepState step;

@@ -53,7 +53,7 @@ static uint64_t take_size(Input *input, unsigned max_bits)
 
 static ConvergenceParams take_params(Input *input)
 {
-    return (ConvergenceParams) {
+    ConvergenceParams params = {
         .auto_converge = take(input, 1) != 0xff,
         .policy = convergence_policy_nth(take(input, 1) % 4),
         .initial_throttle_pct = 1 + take(input, 1) % 99,
@@ -70,6 +70,10 @@ static ConvergenceParams take_params(Input *input)
         .timeout_action = take(input, 1) % CONVERGENCE_ACTION__MAX,
         .vcpu_dirty_limit_bytes_per_s = take_size(input, 64),
     };
+
+    /* No byte of its own: seeds of old mean what they meant. */
+    params.policy_by_auto = params.tailslow;
+    return params;
 }
 
 static ConvergenceSample take_sample(Input *input, ConvergenceVcpu *vcpus,

@@ -25,7 +25,8 @@ static int usage(void)
           "       converge-sim fleet N [POLICY]\n"
           "       converge-sim sweep N [POLICY]\n"
           "\n"
-          "Policies: none, stock, step, predictive (default), dirty-limit.\n"
+          "Policies: none, stock, step, predictive (default), dirty-limit, "
+          "auto.\n"
           "`stock` is the trigger of QEMU 7.2 as it is upstream.\n"
           "Logs: sets (default), exact (page by page, as TCG and KVM's dirty "
           "ring tell),\nmanual and manual-256k (KVM's bitmap, cleared by "
@@ -41,7 +42,7 @@ static const char *policy_or_default(const char *name)
 
     if (!sim_report_knows_policy(policy)) {
         fprintf(stderr, "converge-sim: no policy '%s'; there are none, stock, "
-                "step, predictive and dirty-limit\n", policy);
+                "step, predictive, dirty-limit and auto\n", policy);
         exit(2);
     }
     return policy;

@@ -38,7 +38,7 @@ typedef struct SimSetSpec {
      */
     double capacity_bytes_per_s;
     unsigned first_vcpu;
-    unsigned n_vcpus;               /* 0: devices write it */
+    unsigned n_vcpus;               /* 0: devices, whatever vCPUs do */
     double begin, end;              /* part of the RAM; 0, 0: all over it */
     double on_s, off_s;             /* bursts; 0, 0: all the time */
     double from_s, until_s;         /* phase; until 0: to the end */
@@ -47,6 +47,11 @@ typedef struct SimSetSpec {
     double lump_s;                  /* for so long each; 0: as short as can be */
     double wander_s;                /* writers go on to the next vCPU that often */
     bool lockstep;                  /* writers wait for the slowest of them */
+    /*
+     * Its vCPUs ask for it and devices write it: at a rate that follows the
+     * vCPUs, charged to none of them.
+     */
+    bool dma;
     /* In order, each writer its own part, round after round; else by chance. */
     bool in_order;
 } SimSetSpec;

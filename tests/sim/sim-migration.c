@@ -49,13 +49,24 @@ static int64_t sync_cost_ns(const SimMigration *m)
            (m->spec.guest->ram_bytes / (1ULL << 30));
 }
 
+static SimMeter meter_of(const SimSpec *spec)
+{
+    return spec->meter != SIM_METER_USUAL ? spec->meter :
+           spec->log.manual ? SIM_METER_NONE : SIM_METER_PAGES;
+}
+
 bool sim_migration_init(SimMigration *m, const SimSpec *spec,
                         const char *policy)
 {
     bool none = !strcmp(policy, SIM_POLICY_NONE);
     bool stock = !strcmp(policy, SIM_POLICY_STOCK);
+    bool by_auto = !strcmp(policy, SIM_POLICY_AUTO);
     unsigned n_vcpus = spec->guest->n_vcpus;
 
+    if (by_auto) {
+        policy = meter_of(spec) == SIM_METER_PAGES ? "dirty-limit" :
+                                                     "predictive";
+    }
     if (!none && !stock && !convergence_policy_find(policy)) {
         return false;
     }
@@ -67,6 +78,7 @@ bool sim_migration_init(SimMigration *m, const SimSpec *spec,
         .params = {
             .auto_converge = !none && !stock,
             .policy = convergence_policy_find(policy),
+            .policy_by_auto = by_auto,
             .initial_throttle_pct = 20, .throttle_increment_pct = 10,
             .max_throttle_pct = 99, .trigger_threshold_pct = 50,
             .sync_period_ms = 1000,
@@ -85,9 +97,7 @@ bool sim_migration_init(SimMigration *m, const SimSpec *spec,
     for (unsigned v = 0; v < n_vcpus; v++) {
         m->vcpus[v].id = v;
     }
-    if (spec->meter == SIM_METER_USUAL) {
-        m->spec.meter = spec->log.manual ? SIM_METER_NONE : SIM_METER_PAGES;
-    }
+    m->spec.meter = meter_of(spec);
     sim_guest_init(&m->guest, spec->guest, &spec->log);
     sim_link_init(&m->link, spec->link, spec->seed);
     m->synced_remaining_bytes = sim_guest_remaining_bytes(&m->guest);
@@ -185,7 +195,7 @@ static ConvergenceSample make_sample(SimMigration *m, SimSync sync,
         .n_vcpus = m->spec.guest->n_vcpus,
         .meter = meter_names[m->spec.meter],
         .metered = m->spec.meter == SIM_METER_PAGES,
-        .run_times_known = m->spec.meter == SIM_METER_ESTIMATE,
+        .run_times_known = m->spec.meter != SIM_METER_NONE,
         .bulk_pass = sim_guest_in_bulk_pass(&m->guest),
         .valid = true,
     };

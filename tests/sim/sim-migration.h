@@ -20,9 +20,13 @@
 #include "sim-guest.h"
 #include "sim-link.h"
 
-/* Beside the engine's policies: QEMU 7.2's own trigger, and no slow-down. */
+/*
+ * Beside the engine's policies: QEMU 7.2's own trigger, no slow-down, and what
+ * users set to have one chosen.
+ */
 #define SIM_POLICY_STOCK "stock"
 #define SIM_POLICY_NONE  "none"
+#define SIM_POLICY_AUTO  "auto"
 
 /* One line of the record, after a sync. */
 typedef struct SimRecord {

@@ -289,8 +289,12 @@ static void run_writer(SimGuest *guest, unsigned i, unsigned writer,
             break;
         } else if (!spec->n_vcpus) {
             sim_log_write(&p->log, pick_page(p, spec, set, writer));
-        } else if (at_s < p->vcpus[v].stops_s ||
-                   at_s >= p->vcpus[v].resumes_s) {
+        } else if (at_s >= p->vcpus[v].stops_s &&
+                   at_s < p->vcpus[v].resumes_s) {
+            continue;
+        } else if (spec->dma) {
+            sim_log_write(&p->log, pick_page(p, spec, set, writer));
+        } else {
             vcpu_writes(guest, v, pick_page(p, spec, set, writer), at_s,
                         now_s + dt_s);
         }

@@ -50,6 +50,7 @@ static bool set_number(Replay *replay, const char *key, const char *value)
 {
     const Field fields[] = {
         FIELD("auto", params.auto_converge, 0, 1),
+        FIELD("by_auto", params.policy_by_auto, 0, 1),
         FIELD("initial", params.initial_throttle_pct, 1, 99),
         FIELD("increment", params.throttle_increment_pct, 1, 99),
         FIELD("max", params.max_throttle_pct, 1, 99),

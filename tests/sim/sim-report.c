@@ -27,7 +27,7 @@ bool sim_report_knows_policy(const char *name)
             return true;
         }
     }
-    return false;
+    return !strcmp(name, SIM_POLICY_AUTO);
 }
 
 static int compare_doubles(const void *a, const void *b)

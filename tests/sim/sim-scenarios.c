@@ -41,6 +41,9 @@
 
 #define USUAL .max_floors = 1.5, .max_lost_stops = 1.5, \
               .max_reversals = 1, .reversals_asserted = true
+/* To try devices, or to ask who has them write, is a swing of its own. */
+#define TRIED .max_floors = 1.5, .max_lost_stops = 1.5, \
+              .max_reversals = 2, .reversals_asserted = true
 #define LIMITED .max_floors = 1.2, .max_lost_stops = 1.2
 
 const SimScenario sim_scenarios[] = {
@@ -201,15 +204,104 @@ const SimScenario sim_scenarios[] = {
         .dirty_limit = { LIMITED },
     }, {
         .name = "devices-above-link",
-        .claim = "DMA alone outpaces the link: stuck, and no vCPU suffers",
+        .claim = "a NIC alone outpaces the link: tried now and then, and told",
         .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 1 * GIB,
                    .n_vcpus = 4, .sets = {
             { .bytes = 4 * GIB, .rate_bytes_per_s = 200 * MB_PER_S },
             { .bytes = 1 * GIB, .rate_bytes_per_s = 10 * MB_PER_S,
               .n_vcpus = 2 } } },
         .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 300,
-        .predictive = { .stuck = true, .released = true },
-        .dirty_limit = { .stuck = true },
+        .predictive = { .stuck = true, .released = true, .max_lost_s = 14 },
+        .dirty_limit = { .stuck = true, .no_slowdown = true },
+        .auto_differs = true,
+        .automatic = { .stuck = true, .released = true, .max_lost_s = 14 },
+    }, {
+        .name = "disk-reader",
+        .claim = "a guest that reads its disk, at 18 times the link: it ends",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 256 * MIB, .rate_bytes_per_s = 145 * MB_PER_S,
+              .n_vcpus = 1, .dma = true } } },
+        .link = LINK_MB(8), .downtime_limit_ms = 300, .limit_s = 300,
+        .predictive = { USUAL },
+        .dirty_limit = { .stuck = true, .no_slowdown = true },
+        .auto_differs = true, .automatic = { TRIED },
+    }, {
+        .name = "disk-reader-that-waits",
+        .claim = "one that waits for its disk nine tenths of the time",
+        .guest = { .ram_bytes = 16 * GIB, .zero_bytes = 2 * GIB,
+                   .n_vcpus = 8, .sets = {
+            { .bytes = 8 * GIB, .rate_bytes_per_s = 2 * GB_PER_S,
+              .capacity_bytes_per_s = 20 * GB_PER_S, .n_vcpus = 1,
+              .dma = true } } },
+        .link = LINK_GBIT(10), .downtime_limit_ms = 300, .limit_s = 300,
+        .predictive = { TRIED },
+        .dirty_limit = { .stuck = true, .no_slowdown = true },
+        .auto_differs = true, .automatic = { TRIED },
+    }, {
+        .name = "disk-reader-and-writer",
+        .claim = "a vCPU writes while another one reads the disk",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 2 * GIB, .rate_bytes_per_s = 500 * MB_PER_S,
+              .n_vcpus = 1, .dma = true },
+            { .bytes = 1 * GIB, .rate_bytes_per_s = 600 * MB_PER_S,
+              .first_vcpu = 1, .n_vcpus = 1 } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { USUAL },
+        .dirty_limit = { .stuck = true, .no_slowdown = true },
+        .auto_differs = true, .automatic = { TRIED },
+    }, {
+        .name = "disk-reader-and-nic",
+        .claim = "a NIC takes 40 % of the link, a disk reader three times it",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 1 * GIB, .rate_bytes_per_s = 50 * MB_PER_S },
+            { .bytes = 2 * GIB, .rate_bytes_per_s = 375 * MB_PER_S,
+              .n_vcpus = 2, .dma = true } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { USUAL },
+        .dirty_limit = { .stuck = true, .no_slowdown = true },
+        .auto_differs = true, .automatic = { TRIED },
+    }, {
+        .name = "disk-reader-slow",
+        .claim = "0.8 of the link by a disk: shortened, as if a vCPU wrote it",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 2 * GIB, .rate_bytes_per_s = 100 * MB_PER_S,
+              .n_vcpus = 1, .dma = true } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 600,
+        .predictive = { TRIED },
+        .dirty_limit = { .no_slowdown = true },
+        .auto_differs = true, .automatic = { TRIED },
+    }, {
+        .name = "disk-reader-deep-queue",
+        .claim = "requests enough for a disk in 1 % of the time: stuck, and let"
+                 " be",
+        .guest = { .ram_bytes = 8 * GIB, .zero_bytes = 1 * GIB,
+                   .n_vcpus = 4, .sets = {
+            { .bytes = 4 * GIB, .rate_bytes_per_s = 400 * MB_PER_S,
+              .capacity_bytes_per_s = 60 * GB_PER_S, .n_vcpus = 1,
+              .dma = true } } },
+        .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 300,
+        .predictive = { .stuck = true, .released = true, .max_lost_s = 14 },
+        .dirty_limit = { .stuck = true, .no_slowdown = true },
+        .auto_differs = true,
+        .automatic = { .stuck = true, .released = true, .max_lost_s = 14 },
+    }, {
+        .name = "nic-then-disk-reader",
+        .claim = "a NIC that outpaces the link for 40 s, then a disk reader",
+        .guest = { SMALL_GUEST, .sets = {
+            { .bytes = 256 * MIB, .rate_bytes_per_s = 100 * MB_PER_S,
+              .until_s = 40 },
+            { .bytes = 64 * MIB, .rate_bytes_per_s = 145 * MB_PER_S,
+              .from_s = 40, .n_vcpus = 1, .dma = true } } },
+        .link = LINK_MB(64), .downtime_limit_ms = 300, .limit_s = 300,
+        .predictive = { .says_stuck = true, .ends_by_s = 85,
+                        .max_lost_s = 10 },
+        .dirty_limit = { .stuck = true, .no_slowdown = true },
+        .auto_differs = true,
+        .automatic = { .says_stuck = true, .ends_by_s = 85,
+                       .max_lost_s = 10 },
     }, {
         .name = "slow-link-1gbit",
         .claim = "32 GiB of an in-memory database over 1 Gb/s",
@@ -350,7 +442,8 @@ const SimScenario sim_scenarios[] = {
             { .bytes = 26 * GIB, .rate_bytes_per_s = 3 * GB_PER_S,
               .n_vcpus = 16 } } },
         .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 1200,
-        .predictive = { USUAL }, .dirty_limit = { .max_floors = 1.2, .max_lost_stops = 1.4 },
+        .predictive = { USUAL },
+        .dirty_limit = { .max_floors = 1.2, .max_lost_stops = 1.4 },
     }, {
         .name = "tib-100gbit",
         .claim = "1 TiB, 64 vCPUs, 100 Gb/s",

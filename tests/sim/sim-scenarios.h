@@ -15,9 +15,11 @@
 typedef struct SimBounds {
     double max_floors;              /* total time, in floors F */
     double max_lost_stops;          /* work lost, in that of a stop */
+    double ends_by_s, max_lost_s;   /* where a stop is no measure */
     double max_reader_lost_s;
     bool no_slowdown;
     bool stuck;                     /* it must say so, and not finish */
+    bool says_stuck;                /* it must say so, for a while */
     unsigned max_reversals;
     bool reversals_asserted;
     bool released;                  /* no throttle in force at the end */
@@ -34,6 +36,9 @@ typedef struct SimScenario {
     double limit_s;
     SimBounds predictive;
     SimBounds dirty_limit;
+    /* Where "auto" does as neither of them does. */
+    bool auto_differs;
+    SimBounds automatic;
 } SimScenario;
 
 /* Dirty logs that any scenario can be run under. */

@@ -138,7 +138,7 @@ static void find_kept(SimGuest *guest, double (*demand)[SIM_MAX_VCPUS],
     for (unsigned i = 0; i < SIM_MAX_SETS; i++) {
         const SimSetSpec *set = &spec->sets[i];
 
-        for (unsigned j = 0; j < set->n_vcpus; j++) {
+        for (unsigned j = 0; !set->dma && j < set->n_vcpus; j++) {
             wants[sim_set_vcpu(spec, set, j, now_s)] +=
                 demand[i][j] * clean_part(&sets->sets[i]);
         }
@@ -192,8 +192,11 @@ static void sets_run(SimGuest *guest, double now_s, double dt_s,
             unsigned v = sim_set_vcpu(spec, set, j, now_s);
             double bytes = demand[i][j] * kept[v];
 
-            guest->vcpu_touched_bytes[v] += bytes;
-            guest->vcpu_new_bytes[v] += bytes * clean_part(&sets->sets[i]);
+            if (!set->dma) {
+                guest->vcpu_touched_bytes[v] += bytes;
+                guest->vcpu_new_bytes[v] += bytes *
+                                            clean_part(&sets->sets[i]);
+            }
             sets->sets[i].logged_bytes += bytes;
         }
         if (!set->n_vcpus) {

@@ -256,7 +256,8 @@ static void test_scenario(const void *opaque)
                        "%.2f", i ? "estimate" : "pages", r.total_s,
                        alike.total_s, r.lost_vcpu_s, alike.lost_vcpu_s);
         g_assert_true(r.completed || !alike.completed);
-        if (alike.completed) {
+        /* One that is stuck for a while ends by when it is tried again. */
+        if (alike.completed && !scenario->predictive.says_stuck) {
             g_assert_cmpfloat(r.total_s, <=,
                               alike.total_s * slower_max(scenario, meters[i]) +
                               GRAIN_S);

@@ -41,7 +41,7 @@ static void check(const SimScenario *scenario, const char *policy,
                    r.downtime_ms, r.max_throttle_pct,
                    r.lost_vcpu_s / floor.lost_vcpu_s, r.reversals);
     g_assert_true(r.completed == !bounds->stuck);
-    g_assert_true(r.stuck == bounds->stuck);
+    g_assert_true(r.stuck == (bounds->stuck || bounds->says_stuck));
     g_assert_cmpfloat(r.downtime_ms, <=, scenario->downtime_limit_ms);
     if (bounds->max_floors > 0) {
         g_assert_cmpfloat(r.total_s / floor.total_s, <=, bounds->max_floors);
@@ -49,6 +49,12 @@ static void check(const SimScenario *scenario, const char *policy,
     if (bounds->max_lost_stops > 0) {
         g_assert_cmpfloat(r.lost_vcpu_s / floor.lost_vcpu_s, <=,
                           bounds->max_lost_stops);
+    }
+    if (bounds->ends_by_s > 0) {
+        g_assert_cmpfloat(r.total_s, <=, bounds->ends_by_s);
+    }
+    if (bounds->max_lost_s > 0) {
+        g_assert_cmpfloat(r.lost_vcpu_s, <=, bounds->max_lost_s);
     }
     if (bounds->max_reader_lost_s > 0) {
         g_assert_cmpfloat(r.reader_lost_s, <=, bounds->max_reader_lost_s);
@@ -81,6 +87,15 @@ static void test_dirty_limit(const void *opaque)
     const SimScenario *scenario = opaque;
 
     check(scenario, "dirty-limit", &scenario->dirty_limit);
+}
+
+static void test_auto(const void *opaque)
+{
+    const SimScenario *scenario = opaque;
+
+    check(scenario, SIM_POLICY_AUTO, scenario->auto_differs ?
+          &scenario->automatic : scenario->log.manual ?
+          &scenario->predictive : &scenario->dirty_limit);
 }
 
 static void test_never_slower_than_step(const void *opaque)
@@ -243,6 +258,7 @@ int main(int argc, char **argv)
         if (!scenario->log.manual) {
             add("dirty-limit", scenario, test_dirty_limit);
         }
+        add("auto", scenario, test_auto);
         add("against-step", scenario, test_never_slower_than_step);
     }
     g_test_add_func("/sim/three-times-faster",

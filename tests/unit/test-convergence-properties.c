@@ -58,6 +58,7 @@ static ConvergenceParams random_params(Random *random)
     return (ConvergenceParams) {
         .auto_converge = random_below(random, 50) != 0,
         .policy = convergence_policy_nth(random_below(random, 4)),
+        .policy_by_auto = random_below(random, 2),
         .initial_throttle_pct = 1 + random_below(random, 99),
         .throttle_increment_pct = 1 + random_below(random, 99),
         .max_throttle_pct = 1 + random_below(random, 99),
@@ -141,6 +142,14 @@ static void assert_model_is_finite(const ConvergenceModel *model)
     assert_rate(model->jitter);
 }
 
+static void assert_devices_are_sane(const ConvergenceDevices *devices)
+{
+    assert_rate(devices->free_bytes_per_s);
+    assert_rate(devices->judged_bytes_per_s);
+    assert_rate(devices->held_bytes_per_s);
+    g_assert_cmpint(devices->against_ns, >=, 0);
+}
+
 static void assert_decision_is_sane(const ConvergenceDecision *decision,
                                     const ConvergenceParams *params,
                                     const ConvergenceSample *sample)
@@ -209,6 +218,7 @@ static void run_one(Random *random)
         decision = convergence_engine_update(&engine, &params, &sample);
         assert_decision_is_sane(decision, &params, &sample);
         assert_model_is_finite(&engine.model);
+        assert_devices_are_sane(&engine.devices);
         assert_deadline_is_sane(convergence_engine_deadline(&engine, &params,
                                                             &progress),
                                 &params);

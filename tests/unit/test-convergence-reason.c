@@ -36,7 +36,7 @@ static const Told table[] = {
     { "stuck-devices", CONVERGENCE_PHASE_STUCK, 0, false, false, 77.7,
       { "devices", "77.7 MB/s", "convergence-timeout" } },
     { "stuck-devices-limits", CONVERGENCE_PHASE_STUCK, 0, false, true, 77.7,
-      { "devices", "77.7 MB/s", "does not help" } },
+      { "devices", "77.7 MB/s", "less I/O" } },
     { "timed-out", CONVERGENCE_PHASE_TIMED_OUT, 50, false, false, 0,
       { "sleep 50 %" } },
 };
