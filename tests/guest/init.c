@@ -72,14 +72,14 @@ static void mount_all(void)
 }
 
 /*
- * Debian's kernel has virtio's console as modules; in the order of need.  A
- * failure shows when the console is opened.
+ * Debian's kernel has virtio as modules; in the order of need.  A failure shows
+ * when the device is opened.
  */
-static void load_virtio_console(void)
+static void load_virtio(const char *driver)
 {
-    static const char *const modules[] = {
+    const char *const modules[] = {
         "virtio_ring", "virtio", "virtio_pci_legacy_dev",
-        "virtio_pci_modern_dev", "virtio_pci", "virtio_console",
+        "virtio_pci_modern_dev", "virtio_pci", driver,
     };
 
     for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
@@ -125,7 +125,7 @@ static void open_console(const char *path)
     bool open = console_open(path);
 
     if (is_virtio && !open) {
-        load_virtio_console();
+        load_virtio("virtio_console");
     }
     /* The host names virtio's ports to the driver some time after it starts. */
     for (int i = 0; is_virtio && !open && i < VIRTIO_TRIES; i++) {
@@ -222,6 +222,12 @@ int main(void)
     }
     count = load_spec_parse(settings.load, loads, nr_vcpus,
                             error, sizeof(error));
+    for (int i = 0; i < count; i++) {
+        if (loads[i].work == LOAD_READ_DISK) {
+            load_virtio("virtio_blk");
+            break;
+        }
+    }
     if (count < 0 || !load_run_prepare(loads, count, settings.populate,
                                        error, sizeof(error))) {
         console_say(true, "error load=%s: %s", settings.load, error);

@@ -165,6 +165,13 @@ bool load_run_prepare(const Load *loads, unsigned count, bool populate,
     if (!enough_memory(loads, count, error, error_bytes)) {
         return false;
     }
+    for (unsigned i = 0; i < count; i++) {
+        if (loads[i].work == LOAD_READ_DISK && !load_open_disk()) {
+            snprintf(error, error_bytes, "item %u: this guest has no virtio "
+                     "disk, or its kernel no driver for one", i);
+            return false;
+        }
+    }
     populate_memory = populate;
     sem_init(&filled, 0, 0);
     pthread_barrier_init(&go, NULL, count + 1);

@@ -29,6 +29,7 @@ typedef enum LoadWork {
     LOAD_RAND,
     LOAD_HOT,
     LOAD_VERIFY,
+    LOAD_READ_DISK,             /* devices write what it asks for */
     /* Programs of Debian's packages, all below. */
     LOAD_PROGRAM,
     LOAD_REDIS,

@@ -100,6 +100,10 @@ void load_fill_memory(Worker *w);
 void load_run_writer(Worker *w);
 void load_run_reader(Worker *w);
 
+/* What a disk is read into, load-disk.c. */
+bool load_open_disk(void);
+void load_read_disk(Worker *w, uint64_t page, unsigned count);
+
 /* Programs, load-program.c; those that run do not return. */
 bool load_prepare_program(Worker *w);
 void load_run_program(Worker *w);

@@ -16,6 +16,8 @@
  * the gap should show one such sleep and not the sum of many.
  */
 #define LOOK_WRITE_PAGES 16
+/* A read of a disk is a request of 128 KiB. */
+#define LOOK_DISK_PAGES 32
 
 /* A paced writer wakes this often; what it owes is written in one go. */
 #define SLICE_NS (5 * 1000 * 1000ULL)
@@ -134,6 +136,12 @@ static void write_pages(Worker *w, uint64_t pages, unsigned count)
     uint64_t hot_pages = pages * load->hot_pct / 100;
     uint64_t page;
 
+    if (load->work == LOAD_READ_DISK) {
+        page = w->cursor + count <= pages ? w->cursor : 0;
+        load_read_disk(w, page, count);
+        w->cursor = page + count;
+        return;
+    }
     for (unsigned i = 0; i < count; i++) {
         switch (load->work) {
         case LOAD_VERIFY:
@@ -166,13 +174,15 @@ static void run_phase(Worker *w, const LoadPhase *phase, uint64_t end_ns)
         .pages_per_s = phase->pages_per_s, .from_ns = w->last_look_ns,
     };
 
+    unsigned most = w->load.work == LOAD_READ_DISK ? LOOK_DISK_PAGES :
+                    LOOK_WRITE_PAGES;
+
     while (w->last_look_ns < end_ns) {
         uint64_t now = w->last_look_ns;
-        uint64_t due = pace.pages_per_s ? pace_due_pages(&pace, now)
-                                        : LOOK_WRITE_PAGES;
+        uint64_t due = pace.pages_per_s ? pace_due_pages(&pace, now) : most;
 
         while (due) {
-            unsigned count = due < LOOK_WRITE_PAGES ? due : LOOK_WRITE_PAGES;
+            unsigned count = due < most ? due : most;
 
             write_pages(w, phase->pages, count);
             did(w, count);
