@@ -26,6 +26,7 @@ int main(int argc, char **argv)
     convergence_add_limit_tests();
     convergence_add_ram_tests();
     convergence_add_estimate_tests();
+    convergence_add_devices_tests();
     convergence_add_peer_tests();
     convergence_add_clients_tests();
     convergence_add_memory_tests();

@@ -182,6 +182,7 @@ void convergence_add_stop_tests(void);
 void convergence_add_limit_tests(void);
 void convergence_add_ram_tests(void);
 void convergence_add_estimate_tests(void);
+void convergence_add_devices_tests(void);
 void convergence_add_peer_tests(void);
 void convergence_add_clients_tests(void);
 void convergence_add_memory_tests(void);
