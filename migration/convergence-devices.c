@@ -189,16 +189,21 @@ static void watch_held(ConvergenceEngine *engine,
 
 /*
  * While all pages of the bulk pass wait, there is time to ask who has devices
- * write, as where no pages are counted.  Not where they were seen to be deaf.
+ * write, as where no pages are counted.  Not where they were seen to be deaf,
+ * nor for limits that were asked for by hand.
  */
 static void choose_meter(ConvergenceEngine *engine,
                          const ConvergenceParams *params,
                          const ConvergenceSample *sample)
 {
+    bool throttles = params->policy_by_auto ||
+                     params->policy == &convergence_predictive;
+
     if (sample->bulk_pass && !engine->estimate.probing &&
         !sample->throttle_pct) {
         engine->devices.by_run_times =
-            sample->run_times_known && are_busy(engine, params, sample) &&
+            throttles && sample->run_times_known &&
+            are_busy(engine, params, sample) &&
             !convergence_devices_are_deaf(engine);
     }
 }

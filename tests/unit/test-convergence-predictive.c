@@ -209,6 +209,57 @@ static void test_deaf_guest_is_given_up_and_let_be(void)
     }
 }
 
+/* Ten seconds, and four looks at least: a guest of a TiB has long ones. */
+static void test_how_long_it_is_held_in_vain(void)
+{
+    static const struct {
+        int64_t look_ms;
+        unsigned looks;
+    } rows[] = {
+        { 100, 100 }, { 250, 40 }, { 1000, 10 }, { 3000, 4 }, { 10000, 4 },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin();
+        unsigned looks = 0;
+
+        while (guest.engine.decision.throttle_pct < 99) {
+            look(&guest, SECOND_NS, 100);
+        }
+        while (guest.engine.decision.throttle_pct) {
+            look(&guest, rows[i].look_ms * NS_PER_MS, 100);
+            looks++;
+        }
+        g_assert_cmpuint(looks, ==, rows[i].looks);
+        g_assert_cmpint(guest.engine.decision.phase, ==,
+                        CONVERGENCE_PHASE_STUCK);
+    }
+}
+
+/* A second, and two looks at least. */
+static void test_how_soon_the_most_is_said_to_be_too_little(void)
+{
+    static const struct {
+        int64_t look_ms;
+        unsigned looks;
+    } rows[] = { { 100, 10 }, { 250, 4 }, { 500, 2 }, { 4000, 2 } };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin();
+        unsigned looks = 0;
+
+        while (guest.engine.decision.throttle_pct < 99) {
+            look(&guest, SECOND_NS, 100);
+        }
+        while (guest.engine.decision.phase != CONVERGENCE_PHASE_STUCK) {
+            look(&guest, rows[i].look_ms * NS_PER_MS, 100);
+            looks++;
+        }
+        g_assert_cmpuint(looks, ==, rows[i].looks);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 99);
+    }
+}
+
 static void test_a_faster_link_is_a_reason_to_try_again(void)
 {
     Guest guest = guest_begin();
@@ -369,6 +420,10 @@ int main(int argc, char **argv)
                     test_calm_guest_has_its_time_back_in_two_periods);
     g_test_add_func("/convergence/predictive/deaf",
                     test_deaf_guest_is_given_up_and_let_be);
+    g_test_add_func("/convergence/predictive/in-vain",
+                    test_how_long_it_is_held_in_vain);
+    g_test_add_func("/convergence/predictive/outpaced",
+                    test_how_soon_the_most_is_said_to_be_too_little);
     g_test_add_func("/convergence/predictive/again",
                     test_a_faster_link_is_a_reason_to_try_again);
     g_test_add_func("/convergence/predictive/hot-set",

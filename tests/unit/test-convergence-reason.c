@@ -74,6 +74,61 @@ static void test_reason(const void *opaque)
                      CONVERGENCE_REASON_MAX_BYTES - 1);
 }
 
+/* Of devices: what is tried, what came of it, and what can be done. */
+static void test_devices(void)
+{
+    static const struct {
+        const char *policy;
+        ConvergenceDevicesAnswer answer;
+        bool trying, stuck;
+        unsigned throttle_pct;
+        const char *words;
+    } rows[] = {
+        { "dirty-limit", CONVERGENCE_DEVICES_UNKNOWN, true, false, 99,
+          "devices dirty 145.0 MB/s, all vCPUs are held for half a second to "
+          "see whether that follows them" },
+        { "predictive", CONVERGENCE_DEVICES_FOLLOW, false, false, 91,
+          "devices write what vCPUs ask for, all vCPUs sleep 91 %" },
+        { "dirty-limit", CONVERGENCE_DEVICES_DEAF, false, true, 0,
+          "devices alone dirty 150.0 MB/s, still 140.0 MB/s while all vCPUs "
+          "slept 99 % of their time: less I/O, more bandwidth" },
+        { "dirty-limit", CONVERGENCE_DEVICES_UNKNOWN, false, true, 0,
+          "devices alone dirty 150.0 MB/s, and no limit of vCPUs holds them: "
+          "convergence-policy auto, less I/O, more bandwidth" },
+        { "predictive", CONVERGENCE_DEVICES_UNKNOWN, false, true, 0,
+          "devices alone dirty 150.0 MB/s: less I/O, more bandwidth" },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        ConvergenceParams params = fixture_params(rows[i].policy);
+        ConvergenceDecision decision = {
+            .phase = rows[i].stuck ? CONVERGENCE_PHASE_STUCK :
+                     CONVERGENCE_PHASE_THROTTLING,
+            .throttle_pct = rows[i].throttle_pct,
+        };
+        ConvergenceEngine engine;
+        ConvergenceSample sample;
+
+        convergence_engine_init(&engine, FIRST_NS);
+        sample = fixture_sample(&engine, SECOND_NS, 160, 64);
+        engine.policy = params.policy;
+        engine.model.drain_bytes_per_s = 64e6;
+        engine.model.device_bytes_per_s = 150e6;
+        engine.devices = (ConvergenceDevices) {
+            .answer = rows[i].answer,
+            .trying = rows[i].trying,
+            .held_pct = 99,
+            .free_bytes_per_s = 145e6,
+            .judged_bytes_per_s = 140e6,
+        };
+        convergence_explain(&engine, &params, &sample, &decision);
+        g_test_message("%s", decision.reason);
+        g_assert_nonnull(strstr(decision.reason, rows[i].words));
+        g_assert_true(g_str_has_suffix(decision.reason, "would end it") ==
+                      rows[i].stuck);
+    }
+}
+
 typedef struct Off {
     double dirtied_mb_per_s;
     uint64_t timeout_s;
@@ -134,6 +189,8 @@ static void test_longest_reason_fits(void)
     engine.model.last_dirty_bytes_per_s = 1e14;
     engine.model.drain_bytes_per_s = 125e9;
     engine.model.device_bytes_per_s = 125e9;
+    engine.devices.answer = CONVERGENCE_DEVICES_DEAF;
+    engine.devices.judged_bytes_per_s = 125e9;
     for (unsigned i = 0; i < G_N_ELEMENTS(phases); i++) {
         ConvergenceDecision decision = { .phase = phases[i] };
 
@@ -203,6 +260,7 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &table[i], test_reason);
     }
+    g_test_add_func("/convergence/reason/devices", test_devices);
     g_test_add_func("/convergence/reason/off", test_off_says_so);
     g_test_add_func("/convergence/reason/longest", test_longest_reason_fits);
     g_test_add_func("/convergence/reason/trace", test_trace_fits_any_buffer);
