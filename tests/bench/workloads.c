@@ -50,6 +50,11 @@ const Workload bench_workloads[] = {
     { "link-128", "link", "128 MiB written at 200 MB/s, link 128 MB/s",
       "write:128:200,compute", 256, 2, 128, 0 },
 
+    { "disk", "devices", "a vCPU reads 96 MiB of a disk at 100 MB/s",
+      "read-disk:96:100,compute", 256, 2, 64, WORKLOAD_STEP },
+    { "disk-writer", "devices", "one reads 96 MiB of a disk, one writes 64 MiB",
+      "read-disk:96:100,write:64:100,compute", 320, 3, 64, 0 },
+
     { "vcpus-1", "vcpus", "one vCPU, it writes 96 MiB at 150 MB/s",
       "write:96:150", 256, 1, 64, 0 },
     { "vcpus-3", "vcpus", "of three vCPUs one writes at 150 MB/s",

@@ -103,11 +103,29 @@ static gboolean there_and_back(FaultRun *run, GError **errp)
     return TRUE;
 }
 
+/* What its device dirties is three times what the wire carries */
+static gboolean reads_its_disk(FaultRun *run, GError **errp)
+{
+    static const char *const policies[] = { "auto", "predictive" };
+    WorldSpec spec = fault_usual_world(run);
+    MigrateSpec migration = fault_usual_migration(run);
+
+    g_clear_pointer(&run->world, world_free);
+    spec.load = "verify:8:4,read-disk:40:60";
+    spec.walk_pages = 8 * 256;
+    migration.policy = policies[run->round % G_N_ELEMENTS(policies)];
+    migration.bandwidth_bytes_per_s = 20 * 1000 * 1000;
+    return fault_world_with(run, &spec, errp) &&
+           fault_migrate_as(run, &migration, errp) &&
+           world_settle(run->world, WORLD_DESTINATION, END_TIMEOUT_S, errp);
+}
+
 const Fault guest_faults[] = {
     { "stopped and continued", 1, 20, stopped_and_continued },
     { "stopped while slowed", 0, 12, moved_while_stopped },
     { "system_reset, bulk pass", 0, 8, reset_in_phase, PHASE_BULK },
     { "system_reset, throttling", 1, 8, reset_in_phase, PHASE_SLOWED },
     { "there and back 20 times", 0, 1, there_and_back },
+    { "reads its disk", 0, 4, reads_its_disk },
     { NULL }
 };

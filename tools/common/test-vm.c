@@ -69,6 +69,7 @@ static void test_argv_follows_config(void)
     fake.config.incoming = TRUE;
     fake.config.accel = "kvm,dirty-ring-size=4096";
     fake.config.extra_args = extra;
+    fake.config.load = "compute,read-disk:8:0";
     destination = vm_build_argv(&fake.config, "/d");
 
     g_assert_true(has_pair(source, "-m", "256"));
@@ -84,6 +85,10 @@ static void test_argv_follows_config(void)
     g_assert_true(has_pair(destination, "-accel",
                            "kvm,dirty-ring-size=4096"));
     g_assert_true(has_pair(destination, "-global", "migration.x=1"));
+    /* Who reads a disk has one */
+    g_assert_false(has_pair(source, "-device", "virtio-blk-pci,drive=disk"));
+    g_assert_true(has_pair(destination, "-device",
+                           "virtio-blk-pci,drive=disk"));
     fake_stop(&fake);
 }
 

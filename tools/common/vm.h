@@ -33,7 +33,8 @@ typedef struct VmConfig {
     const char *accel;          /* value of -accel; NULL for tcg */
     const char *kernel;         /* NULL: vmlinuz and ... */
     const char *initrd;         /* ... initramfs.gz of scripts/guest */
-    const char *load;           /* what the guest does; see tests/guest */
+    /* What the guest does, see tests/guest; read-disk brings a disk. */
+    const char *load;
     gboolean programs;          /* with the initramfs that has programs */
     gboolean clocks;            /* the guest takes its timers' latency */
     unsigned mem_mib;
