@@ -60,6 +60,8 @@
  * so long, do no longer.
  */
 #define DEAF_NS NS_PER_S
+/* Who has them write goes on to be asked down to that part of busy. */
+#define STAY_BUSY 0.5
 #define RETRY_NS (10 * NS_PER_S)
 #define MAX_DOUBLINGS 10
 
@@ -102,16 +104,16 @@ bool convergence_devices_by_run_times(const ConvergenceEngine *engine)
 }
 
 /*
- * Whether a guest would be slowed for them alone.  A rate that has just risen,
- * or fallen, is not judged by its past alone.
+ * Whether a guest would be slowed for them alone, or for a part of what they
+ * do.  A rate that has just risen, or fallen, is not judged by its past alone.
  */
 static bool are_busy(const ConvergenceEngine *engine,
                      const ConvergenceParams *params,
-                     const ConvergenceSample *sample)
+                     const ConvergenceSample *sample, double part)
 {
     return sample->metered &&
            MIN(device_rate(sample), engine->model.device_bytes_per_s) >
-           convergence_model_let_be(&engine->model, params);
+           convergence_model_let_be(&engine->model, params) * part;
 }
 
 static void take_for_deaf(ConvergenceDevices *devices,
@@ -203,7 +205,8 @@ static void choose_meter(ConvergenceEngine *engine,
         !sample->throttle_pct) {
         engine->devices.by_run_times =
             throttles && sample->run_times_known &&
-            are_busy(engine, params, sample) &&
+            are_busy(engine, params, sample,
+                     engine->devices.by_run_times ? STAY_BUSY : 1) &&
             !convergence_devices_are_deaf(engine);
     }
 }
@@ -258,7 +261,7 @@ bool convergence_devices_try(ConvergenceEngine *engine,
     if (!devices->trying) {
         /* The look that ends a trial tells nothing to begin one with. */
         if (devices->tried || convergence_devices_follow(engine) ||
-            !is_due(engine, sample) || !are_busy(engine, params, sample)) {
+            !is_due(engine, sample) || !are_busy(engine, params, sample, 1)) {
             return false;
         }
         if (devices->by_run_times &&
