@@ -49,6 +49,22 @@ static void fill_forecast(ConvergenceInfo *info, const ConvergenceView *view)
     info->predicted_downtime = engine->decision.predicted_downtime_ms;
 }
 
+/*
+ * That a migration does not end is no longer so once the guest was stopped for
+ * the end of it.  Of one that was given up it is why.
+ */
+static const char *reason_of(const ConvergenceView *view,
+                             MigrationStatus status)
+{
+    bool outdated = view->phase == CONVERGENCE_PHASE_OFF &&
+                    status != MIGRATION_STATUS_ACTIVE &&
+                    status != MIGRATION_STATUS_CANCELLING &&
+                    status != MIGRATION_STATUS_CANCELLED &&
+                    status != MIGRATION_STATUS_FAILED;
+
+    return outdated ? CONVERGENCE_REASON_OFF : view->reason;
+}
+
 ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
                                       MigrationStatus status)
 {
@@ -59,7 +75,7 @@ ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
     info->policy = qapi_enum_parse(&ConvergencePolicyName_lookup, view->policy,
                                    CONVERGENCE_POLICY_NAME_STEP, NULL);
     info->state = (ConvergenceState)view->phase;
-    info->reason = g_strconcat(view->reason, view->no_deadline ?
+    info->reason = g_strconcat(reason_of(view, status), view->no_deadline ?
                                "; " CONVERGENCE_REASON_FILE : NULL, NULL);
     info->dirty_rate = engine->model.dirty_bytes_per_s;
     info->drain_rate = engine->model.drain_bytes_per_s;

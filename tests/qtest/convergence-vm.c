@@ -10,6 +10,7 @@
 #include "convergence-vm.h"
 
 #define POLL_US         (20 * 1000)
+#define VM_RAM_MB       (VM_RAM_BYTES / 1024 / 1024)
 
 static unsigned n_uris;
 
@@ -302,7 +303,8 @@ void pair_start_destination(Pair *pair, const char *args)
     pair->uri = g_strdup_printf("unix:%s/migration-%u", vm_dir(),
                                 n_uris++);
     all_args = g_strdup_printf("-incoming %s %s", pair->uri, args);
-    pair->to = vm_start_on(vm_accel(), pair->ram_mb, pair->load, all_args);
+    pair->to = vm_start_on(vm_accel(), pair->ram_mb ?: VM_RAM_MB, pair->load,
+                           all_args);
 }
 
 Pair *pair_start_with(unsigned ram_mb, GuestLoad load, const char *from_args,
@@ -312,7 +314,8 @@ Pair *pair_start_with(unsigned ram_mb, GuestLoad load, const char *from_args,
 
     pair->load = load;
     pair->ram_mb = ram_mb;
-    pair->from = vm_start_on(vm_accel(), ram_mb, load, from_args);
+    pair->from = vm_start_on(vm_accel(), ram_mb ?: VM_RAM_MB, load,
+                             from_args);
     pair_start_destination(pair, to_args);
     vm_wait_guest_up(pair->from);
     return pair;
@@ -320,8 +323,7 @@ Pair *pair_start_with(unsigned ram_mb, GuestLoad load, const char *from_args,
 
 Pair *pair_start(GuestLoad load, const char *from_args, const char *to_args)
 {
-    return pair_start_with(VM_RAM_BYTES / 1024 / 1024, load, from_args,
-                           to_args);
+    return pair_start_with(0, load, from_args, to_args);
 }
 
 void pair_lose_destination(Pair *pair)

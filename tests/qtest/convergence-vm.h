@@ -140,7 +140,7 @@ typedef struct Pair {
     QTestState *from;
     QTestState *to;
     GuestLoad load;
-    unsigned ram_mb;
+    unsigned ram_mb;            /* 0: as much as there is usually */
     char *uri;
 } Pair;
 
