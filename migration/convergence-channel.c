@@ -35,11 +35,12 @@ static bool is_pipe(int fd)
     return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
-bool convergence_channel_is_file(MigrationState *s)
+ConvergenceChannel convergence_channel_of(MigrationState *s)
 {
     int fd = file_fd(s);
 
-    return fd >= 0 && !is_pipe(fd);
+    return fd < 0 ? CONVERGENCE_CHANNEL_LINK :
+           is_pipe(fd) ? CONVERGENCE_CHANNEL_PIPE : CONVERGENCE_CHANNEL_FILE;
 }
 
 uint64_t convergence_channel_sent_bytes(MigrationState *s)

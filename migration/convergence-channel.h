@@ -11,21 +11,27 @@
 
 typedef struct MigrationState MigrationState;
 
+/* Where a stream goes to. */
+typedef enum ConvergenceChannel {
+    CONVERGENCE_CHANNEL_LINK,   /* a socket, or whatever a command does */
+    CONVERGENCE_CHANNEL_PIPE,   /* a tunnel, or somebody who writes a file */
+    CONVERGENCE_CHANNEL_FILE,   /* or a device */
+} ConvergenceChannel;
+
 /**
- * convergence_channel_is_file: the stream goes to a file or a device
- * @s: a migration that has its main channel
+ * convergence_channel_of: what kind the main channel is
+ * @s: a migration that has one
  *
- * A pipe is none: whoever reads it, a tunnel for one, may be slow.  Any thread,
- * no lock needed.
+ * Any thread, no lock needed.
  */
-bool convergence_channel_is_file(MigrationState *s);
+ConvergenceChannel convergence_channel_of(MigrationState *s);
 
 /**
  * convergence_channel_sent_bytes: what all channels have taken so far
  * @s: the migration
  *
- * Counts a buffer once all of it was taken, so that it stands still while a
- * send is blocked.  Main thread, BQL held: no other one closes channels.
+ * What is queued for the next send counts, too: it stands still while a send is
+ * blocked.  The migration thread, or the main thread with the BQL held.
  */
 uint64_t convergence_channel_sent_bytes(MigrationState *s);
 
@@ -35,8 +41,9 @@ uint64_t convergence_channel_sent_bytes(MigrationState *s);
  *
  * Ends each send that is blocked, and has the other side hear of it: also the
  * multifd and postcopy channels.  A pipe cannot be shut down; where Linux lets
- * us, it is made large enough for what is being written.  Any thread, BQL held
- * or not.
+ * us, it is made large enough for what is being written.  That of a command
+ * (exec:) is left alone: to close it is to wait for the command.  Any thread,
+ * BQL held or not.
  */
 void convergence_channel_shut(MigrationState *s);
 

@@ -410,6 +410,9 @@ convergence_engine_update(ConvergenceEngine *engine,
             engine->devices.trying = false;
             decision->throttle_pct = 0;
             decision->vcpus_throttled = false;
+            decision->predicted = false;
+            decision->phase = CONVERGENCE_PHASE_WATCHING;
+            convergence_explain(engine, params, sample, decision);
         }
         decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
         throttle_alike(sample, decision);

@@ -15,7 +15,7 @@
 
 #define CONVERGENCE_REASON_FILE \
     "convergence-timeout and stop conditions do not hold: the stream goes to " \
-    "a file"
+    "a file, or to a pipe and no client has set them"
 
 /* A migration as it stands, for a look at it. */
 typedef struct ConvergenceView {
@@ -29,7 +29,7 @@ typedef struct ConvergenceView {
     int progress_pct;
     bool may_slow;              /* not yet at the switch-over, and it moves */
     bool still;                 /* nothing is sent */
-    bool no_deadline;           /* although one is set: it goes to a file */
+    bool no_deadline;           /* although one is set: not on this channel */
     int64_t now_ns;
 } ConvergenceView;
 

@@ -125,8 +125,9 @@ static bool check_postcopy(bool postcopy_ram, bool multifd, Error **errp)
     }
     if (multifd) {
         error_setg(errp, "Parameter 'convergence-timeout-action' cannot be "
-                   "'postcopy' with capability 'multifd' on: postcopy does "
-                   "not work with multifd");
+                   "'postcopy' with capability 'multifd' on, with which "
+                   "postcopy does not work: switch multifd off, or choose "
+                   "another action");
         return false;
     }
     return true;
@@ -198,9 +199,36 @@ bool convergence_params_check(MigrationParameters *params, Error **errp)
                     errp);
 }
 
+/* As QEMU was started with.  Known once a client has set something. */
+static struct {
+    bool known;
+    uint64_t timeout_s, max_iterations, max_transfer_pct;
+} at_start;
+
+static void remember_start(const MigrationParameters *params)
+{
+    if (!at_start.known) {
+        at_start.known = true;
+        at_start.timeout_s = params->convergence_timeout;
+        at_start.max_iterations = params->convergence_max_iterations;
+        at_start.max_transfer_pct = params->convergence_max_transfer;
+    }
+}
+
+bool convergence_params_by_client(void)
+{
+    const MigrationParameters *now = &migrate_get_current()->parameters;
+
+    return at_start.known &&
+           (now->convergence_timeout != at_start.timeout_s ||
+            now->convergence_max_iterations != at_start.max_iterations ||
+            now->convergence_max_transfer != at_start.max_transfer_pct);
+}
+
 void convergence_params_apply(MigrateSetParameters *set,
                               MigrationParameters *params)
 {
+    remember_start(&migrate_get_current()->parameters);
     if (set->has_convergence_policy) {
         params->convergence_policy = set->convergence_policy;
     }

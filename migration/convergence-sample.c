@@ -85,8 +85,9 @@ static uint64_t take_pages(uint64_t *base_pages, uint64_t pages)
     return pages_to_bytes(more);
 }
 
+/* @interrupted: what was decided last is to be in force again. */
 static void sample_vcpu(CPUState *cpu, ConvergenceVcpu *vcpu, VcpuBase *base,
-                        int64_t interval_ns)
+                        int64_t interval_ns, bool interrupted)
 {
     VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
     uint64_t touched_pages = qatomic_read_u64(&dirty->harvested_touched_pages);
@@ -107,7 +108,9 @@ static void sample_vcpu(CPUState *cpu, ConvergenceVcpu *vcpu, VcpuBase *base,
             .cpu_time_ns = cpu_time_ns,
         };
     }
-    vcpu->throttle_pct = cpu_throttle_get_vcpu_percentage(cpu);
+    if (!interrupted) {
+        vcpu->throttle_pct = cpu_throttle_get_vcpu_percentage(cpu);
+    }
     vcpu->ran_ns = MAX(cpu_time_ns - base->cpu_time_ns, 0);
     base->cpu_time_ns = cpu_time_ns;
     vcpu->touched_bytes = take_pages(&base->touched_pages, touched_pages);
@@ -155,7 +158,7 @@ static void sample_vcpus(ConvergenceSampler *sampler, int64_t interval_ns)
         }
         find_entry(sampler, n, cpu->cpu_index);
         sample_vcpu(cpu, &sampler->vcpus[n], &sampler->vcpu_bases[n],
-                    interval_ns);
+                    interval_ns, sampler->interrupted);
         n++;
     }
     sampler->n_vcpus = n;
@@ -375,9 +378,9 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
     sample.unseen_bytes = pages_to_bytes(dirty_harvest_total_unseen_pages() -
                                          base->unseen_pages);
     sampler->log_cleared_ns = 0;
-    sampler->interrupted = false;
     follow_bulk_pass(sampler, &sample, gone_bytes);
     sample_vcpus(sampler, sample.interval_ns);
+    sampler->interrupted = false;
     convergence_sampler_name_meter(sampler, &sample);
     take_base(sampler, now_ns, after);
     return sample;

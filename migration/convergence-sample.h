@@ -151,7 +151,8 @@ void convergence_sampler_log_cleared(ConvergenceSampler *sampler,
  * convergence_sampler_interrupt: what happens in this interval tells nothing
  * @sampler: the sampler
  *
- * The sample that it ends with is not valid.
+ * The sample that it ends with is not valid, and keeps the vCPUs' throttles as
+ * they were decided.
  */
 void convergence_sampler_interrupt(ConvergenceSampler *sampler);
 

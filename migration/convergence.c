@@ -47,9 +47,9 @@ QEMU_BUILD_BUG_ON((int)CONVERGENCE_STATE__MAX !=
  * A migration thread that has not looked at the deadline for so long, where it
  * does ten times a second, sits in a blocked send.
  */
-#define BLOCKED_NS      (1000 * SCALE_MS)
+#define BLOCKED_NS      NANOSECONDS_PER_SECOND
 /* After so long with nothing sent, slowing the guest down is of no use. */
-#define STILL_NS        (5000 * INT64_C(1000000))
+#define STILL_NS        (5 * NANOSECONDS_PER_SECOND)
 /* Migration thread: which syncs clients are told of as the end of a pass. */
 typedef struct PassCount {
     bool owed;                  /* a pass ended, and no sync was told of */
@@ -77,7 +77,8 @@ static struct {
 
     /* Under `lock`. */
     bool known;                 /* there is something to report */
-    bool to_file;               /* the stream is written to disk, or nowhere */
+    ConvergenceChannel channel;
+    bool conditions_by_client;  /* set since QEMU was started */
     ConvergenceEngine engine;
     ConvergenceParams user;     /* as the user has set them */
     uint64_t user_bandwidth_bytes_per_s;
@@ -98,6 +99,8 @@ static struct {
     uint64_t sent_bytes;
     int64_t sent_ns;
     bool still;                 /* for so long that the slow-down is lifted */
+    bool gives_up;              /* the thread has been made to end */
+    bool guest_stopped;         /* for the switch-over, or for postcopy */
 } convergence;
 
 static void __attribute__((__constructor__)) convergence_init_lock(void)
@@ -124,11 +127,21 @@ static bool engine_wanted(const ConvergenceParams *params)
 
 /*
  * A state written to a file, by virsh save or a snapshot, is no migration that
- * has to end by some time; nor is one of a guest that stands still.
+ * has to end by some time; nor is one of a guest that stands still.  A pipe may
+ * lead to either.  What a client has set for this migration, it has set for
+ * this pipe; what holds for all of a guest's migrations, by -global, is not
+ * meant for its snapshots.
  */
+static bool channel_has_deadline(void)
+{
+    return convergence.channel == CONVERGENCE_CHANNEL_LINK ||
+           (convergence.channel == CONVERGENCE_CHANNEL_PIPE &&
+            convergence.conditions_by_client);
+}
+
 static bool has_deadline(void)
 {
-    return runstate_is_running() && !convergence.to_file;
+    return runstate_is_running() && channel_has_deadline();
 }
 
 /* QEMU's own copy is the main thread's, and the migration thread has no BQL. */
@@ -136,6 +149,7 @@ static void take_user_params(MigrationState *s)
 {
     convergence_params_get(s, convergence_sampler_meter(&convergence.sampler),
                            &convergence.user);
+    convergence.conditions_by_client = convergence_params_by_client();
     convergence.user_bandwidth_bytes_per_s = s->parameters.max_bandwidth;
 }
 
@@ -196,9 +210,9 @@ static void start_watch(void)
 }
 
 /* The thread may not know it yet. */
-static bool was_given_up(const MigrationState *s)
+static bool is_over(const MigrationState *s)
 {
-    return s->state == MIGRATION_STATUS_FAILED ||
+    return convergence.gives_up || s->state == MIGRATION_STATUS_FAILED ||
            s->state == MIGRATION_STATUS_CANCELLING;
 }
 
@@ -231,7 +245,7 @@ void convergence_start(MigrationState *s)
     qemu_mutex_lock(&convergence.lock);
     convergence.sampler.meter_dropped = false;
     take_user_params(s);
-    convergence.to_file = convergence_channel_is_file(s);
+    convergence.channel = convergence_channel_of(s);
     refresh_params();
     convergence.known = engine_wanted(&convergence.user) || has_deadline();
     convergence_engine_init(&convergence.engine, now);
@@ -240,6 +254,8 @@ void convergence_start(MigrationState *s)
     convergence.sent_bytes = 0;
     convergence.sent_ns = now;
     convergence.still = false;
+    convergence.gives_up = false;
+    convergence.guest_stopped = false;
     convergence.passes = 0;
     convergence.syncs = 1;
     convergence.census_due = false;
@@ -288,10 +304,18 @@ void convergence_switchover(void)
     }
     /* A decision under way is over by now: it is made with the BQL held. */
     qatomic_set(&convergence.may_slow, false);
+    convergence.guest_stopped |= !runstate_is_running();
     lift_slowdown();
     if (!locked) {
         qemu_mutex_unlock_iothread();
     }
+}
+
+/* In postcopy the return path's thread waits to be told to recover. */
+static bool may_wait_for_return_path(const MigrationState *s)
+{
+    return is_over(s) && !(convergence.guest_stopped &&
+                           qatomic_read(&s->start_postcopy));
 }
 
 void convergence_end(void)
@@ -301,9 +325,14 @@ void convergence_end(void)
     convergence_switchover();
     qatomic_set(&convergence.running, false);
     dirty_harvest_set_migrating(false);
-    if (was_given_up(s) && !qatomic_read(&s->start_postcopy)) {
+    if (may_wait_for_return_path(s)) {
         convergence_channel_end_return_path(s);
     }
+}
+
+bool convergence_is_ending(const MigrationState *s)
+{
+    return s->cleanup_bh != NULL;
 }
 
 bool convergence_sync_due(void)
@@ -489,24 +518,39 @@ static void check_meter(ConvergenceSample *sample)
  * in between, nor of what the guest dirties under a throttle: such a sample is
  * passed over, and the last decision is in force again.
  */
-static void notice_sends(MigrationState *s, int64_t now)
+static void stand_still(void)
 {
-    uint64_t sent_bytes = convergence_channel_sent_bytes(s);
-
-    if (sent_bytes != convergence.sent_bytes) {
-        convergence.sent_bytes = sent_bytes;
-        convergence.sent_ns = now;
-        if (convergence.still) {
-            convergence.still = false;
-            report_decision(&convergence.engine.decision);
-            /* The guest is to be slowed again: at once. */
-            qatomic_set_i64(&convergence.next_sync_ns, now);
-        }
-    } else if (!convergence.still && now - convergence.sent_ns >= STILL_NS) {
+    if (!convergence.still) {
         convergence.still = true;
         convergence_sampler_interrupt(&convergence.sampler);
         lift_slowdown();
     }
+}
+
+static void move_again(int64_t now)
+{
+    if (convergence.still) {
+        convergence.still = false;
+        report_decision(&convergence.engine.decision);
+        /* The guest is to be slowed again: at once. */
+        qatomic_set_i64(&convergence.next_sync_ns, now);
+    }
+}
+
+/* Returns: whether anything was sent since the last call. */
+static bool notice_sends(MigrationState *s, int64_t now)
+{
+    uint64_t sent_bytes = convergence_channel_sent_bytes(s);
+    bool moves = sent_bytes != convergence.sent_bytes;
+
+    if (moves) {
+        convergence.sent_bytes = sent_bytes;
+        convergence.sent_ns = now;
+        move_again(now);
+    } else if (now - convergence.sent_ns >= STILL_NS) {
+        stand_still();
+    }
+    return moves;
 }
 
 static void decide(void)
@@ -587,8 +631,9 @@ void convergence_send_begin(void)
 }
 
 /*
- * The destination hears of it by its sockets, and so does a migration thread
- * that sits in a blocked send.
+ * Both sides hear of it by their sockets, also a migration thread that sits in
+ * a blocked send.  It says itself that the migration has failed: it alone knows
+ * whether the guest has been stopped meanwhile, and what has to be undone then.
  */
 static void abort_migration(MigrationState *s, const char *why)
 {
@@ -597,8 +642,7 @@ static void abort_migration(MigrationState *s, const char *why)
     error_setg(&err, "Migration given up: %s", why);
     migrate_set_error(s, err);
     error_free(err);
-    migrate_set_state(&s->state, MIGRATION_STATUS_ACTIVE,
-                      MIGRATION_STATUS_FAILED);
+    convergence.gives_up = true;
     convergence_channel_shut(s);
 }
 
@@ -610,6 +654,9 @@ static int64_t take_action(MigrationState *s,
 {
     char why[CONVERGENCE_REASON_MAX_BYTES];
 
+    if (convergence.gives_up) {
+        return threshold_bytes;
+    }
     convergence_stop_describe(deadline, &convergence.params, progress, why,
                               sizeof(why));
     convergence.known = true;
@@ -705,17 +752,26 @@ static void report_still(int64_t now)
            reason);
 }
 
-/* For a migration thread that cannot.  BQL held. */
+/*
+ * For a migration thread that cannot.  Once postcopy was asked for, the guest
+ * may be on its way, and nothing is given up from here.  BQL held.
+ */
 static void look_at_deadline(MigrationState *s)
 {
     const ConvergenceDeadline *deadline;
     ConvergenceProgress progress = make_progress();
+    bool postcopy = qatomic_read(&s->start_postcopy);
 
     refresh_params();
     deadline = convergence_engine_deadline(&convergence.engine,
                                            &convergence.params, &progress);
-    if (deadline->stop != CONVERGENCE_STOP_NONE) {
-        take_action(s, deadline, &progress, 0);
+    if (deadline->stop == CONVERGENCE_STOP_NONE ||
+        (postcopy && deadline->action == CONVERGENCE_ACTION_ABORT)) {
+        return;
+    }
+    take_action(s, deadline, &progress, 0);
+    if (!convergence.gives_up) {
+        stand_still();
     }
 }
 
@@ -729,10 +785,25 @@ static void end_overdue_probe(int64_t now)
     const ConvergenceEngine *engine = &convergence.engine;
     int64_t due_ns = qatomic_read_i64(&convergence.next_sync_ns);
 
-    if ((engine->estimate.probing || engine->devices.trying) &&
+    if ((engine->estimate.probing || engine->devices.trying) && due_ns &&
         now - due_ns >= WATCH_PERIOD_MS * SCALE_MS) {
         convergence_sampler_interrupt(&convergence.sampler);
         lift_slowdown();
+        report(convergence.phase, "nothing is sent: no vCPU is held to see "
+               "what it writes");
+    }
+}
+
+static void watch_one_that_runs(MigrationState *s, int64_t now)
+{
+    end_overdue_probe(now);
+    if (now - qatomic_read_i64(&convergence.ticked_ns) >= BLOCKED_NS) {
+        look_at_deadline(s);
+    }
+    if (convergence.still && !convergence.gives_up &&
+        convergence.channel != CONVERGENCE_CHANNEL_FILE &&
+        engine_wanted(&convergence.params)) {
+        report_still(now);
     }
 }
 
@@ -740,27 +811,23 @@ static void watch(void *opaque)
 {
     MigrationState *s = migrate_get_current();
     int64_t now = now_ns();
+    bool moves;
 
     if (!qatomic_read(&convergence.running)) {
         return;
     }
     set_watch();
-    if (was_given_up(s)) {
-        convergence_channel_shut(s);
-        return;
-    }
-    if (s->state != MIGRATION_STATUS_ACTIVE ||
-        !qatomic_read(&convergence.may_slow)) {
-        return;
-    }
     QEMU_LOCK_GUARD(&convergence.lock);
-    notice_sends(s, now);
-    end_overdue_probe(now);
-    if (now - qatomic_read_i64(&convergence.ticked_ns) >= BLOCKED_NS) {
-        look_at_deadline(s);
-    }
-    if (convergence.still && s->state == MIGRATION_STATUS_ACTIVE) {
-        report_still(now);
+    moves = notice_sends(s, now);
+    if (is_over(s)) {
+        /* What still moves ends by itself. */
+        lift_slowdown();
+        if (!moves) {
+            convergence_channel_shut(s);
+        }
+    } else if (s->state == MIGRATION_STATUS_ACTIVE &&
+               qatomic_read(&convergence.may_slow)) {
+        watch_one_that_runs(s, now);
     }
 }
 
@@ -826,7 +893,8 @@ void convergence_fill_info(MigrationInfo *info)
         .may_slow = qatomic_read(&convergence.may_slow) &&
                     !convergence.still,
         .still = convergence.still,
-        .no_deadline = convergence.to_file && has_condition(&convergence.user),
+        .no_deadline = has_condition(&convergence.user) &&
+                       !channel_has_deadline(),
         .now_ns = now_ns(),
     }, info->status);
 }

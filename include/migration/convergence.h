@@ -38,9 +38,20 @@ void convergence_start(MigrationState *s);
 /**
  * convergence_end: the migration thread ends, for better or worse
  *
- * Whatever slows the guest is lifted.  Migration thread, BQL not held.
+ * Whatever slows the guest is lifted.  If the migration has failed or was
+ * cancelled, waits for the return path's thread, which ends with its socket.
+ * Migration thread, BQL not held.
  */
 void convergence_end(void);
+
+/**
+ * convergence_is_ending: the last migration's thread may still be there
+ * @s: the migration
+ *
+ * Until its clean-up was done, which is after its state says that it has ended,
+ * what is @s's must not be set up for another one.  BQL held.
+ */
+bool convergence_is_ending(const MigrationState *s);
 
 /**
  * convergence_switchover: from here on the guest must not be slowed
@@ -128,6 +139,14 @@ void convergence_params_apply(MigrateSetParameters *set,
                               MigrationParameters *params);
 void convergence_params_query(MigrationParameters *copy,
                               const MigrationParameters *params);
+
+/**
+ * convergence_params_by_client: whether a client has set the timeout and the
+ * stop conditions to other values than QEMU was started with
+ *
+ * BQL held.
+ */
+bool convergence_params_by_client(void);
 
 /**
  * convergence_caps_check: whether capabilities go with the parameters as set

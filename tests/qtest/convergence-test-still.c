@@ -26,7 +26,7 @@ static char *destination_args(void)
 {
     g_autofree char *path = pid_path();
 
-    return g_strdup_printf("-pidfile %s", path);
+    return g_strdup_printf("-smp 2 -pidfile %s", path);
 }
 
 static pid_t destination_pid(void)
@@ -48,7 +48,7 @@ static void set_both(Pair *pair, const char *capability)
 static Pair *start_throttled(const char *capability)
 {
     g_autofree char *args = destination_args();
-    Pair *pair = pair_start(LOAD, "", args);
+    Pair *pair = pair_start(LOAD, "-smp 2", args);
 
     set_both(pair, capability);
     vm_capability(pair->from, "auto-converge", true);
@@ -60,7 +60,30 @@ static Pair *start_throttled(const char *capability)
     return pair;
 }
 
-/* The other side hears of the end, and the guest can go elsewhere at once. */
+/* As a client does that looks at the state all the time, and does not wait. */
+static void migrate_at_once(Pair *pair)
+{
+    for (int i = 0; i < VM_PATIENCE_S * 1000; i++) {
+        g_autoptr(MigrationView) view = view_take(pair->from);
+        QDict *rsp;
+        bool taken;
+
+        if (!view_is(view, "failed")) {
+            continue;
+        }
+        /* It may be refused while the last one ends. */
+        rsp = qtest_qmp(pair->from, "{'execute': 'migrate', 'arguments':"
+                        " {'uri': %s}}", pair->uri);
+        taken = qdict_haskey(rsp, "return");
+        qobject_unref(rsp);
+        if (taken) {
+            return;
+        }
+    }
+    g_error("no migration can be started any more");
+}
+
+/* The guest goes elsewhere at once, and the other side hears of the end. */
 static void test_abort(const void *opaque)
 {
     const char *capability = opaque;
@@ -69,17 +92,12 @@ static void test_abort(const void *opaque)
     pid_t pid = destination_pid();
 
     g_assert_cmpint(kill(pid, SIGSTOP), ==, 0);
+    pair_start_destination(pair, "-smp 2");
+    vm_capability(pair->to, capability, true);
     vm_set(pair->from, "'convergence-timeout': 1,"
            " 'convergence-timeout-action': 'abort'");
-    /* What its speed was before does not matter: it was throttled to 1 %. */
-    pair_assert_given_up(pair, 10e6, "convergence-timeout of 1 s ran out");
-
-    pair->to = NULL;
+    migrate_at_once(pair);
     vm_set(pair->from, "'convergence-timeout-action': 'stop'");
-    pair_start_destination(pair, "");
-    set_both(pair, "return-path");
-    set_both(pair, capability);
-    pair_migrate(pair);
     pair_assert_arrived(pair);
 
     g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
@@ -103,9 +121,48 @@ static char *wait_lifted(QTestState *vm, const char *state)
     g_error("nobody sees that nothing moves");
 }
 
+/* What is said of the end, and that the guest is let go with it. */
+static void test_given_up(void)
+{
+    g_autoptr(Pair) pair = start_throttled("events");
+    pid_t pid = destination_pid();
+
+    g_assert_cmpint(kill(pid, SIGSTOP), ==, 0);
+    vm_set(pair->from, "'convergence-timeout': 1,"
+           " 'convergence-timeout-action': 'abort'");
+    /* What its speed was before does not matter: it was throttled to 1 %. */
+    pair_assert_given_up(pair, 10e6, "convergence-timeout of 1 s ran out");
+    g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
+    pair_bury_destination(pair);
+}
+
+static int64_t count_syncs(QTestState *vm)
+{
+    g_autoptr(MigrationView) view = view_take(vm);
+
+    return qdict_get_int(view->convergence, "syncs");
+}
+
+/* With the first look after @syncs, which may be a long time before the next. */
+static void wait_slowed_again(QTestState *vm, int64_t syncs)
+{
+    for (int i = 0; i < VM_PATIENCE_S * 50; i++) {
+        g_autoptr(MigrationView) view = view_take(vm);
+
+        g_assert_cmpint(qdict_get_int(view->convergence, "syncs"), <=,
+                        syncs + 1);
+        if (view->throttle_pct) {
+            return;
+        }
+        g_usleep(20 * 1000);
+    }
+    g_error("the guest is not slowed again");
+}
+
 static void test_lifted_until_it_moves(void)
 {
     g_autoptr(Pair) pair = start_throttled("events");
+    int64_t syncs;
     pid_t pid = destination_pid();
     g_autofree char *reason = NULL;
     g_autofree char *late_reason = NULL;
@@ -122,10 +179,12 @@ static void test_lifted_until_it_moves(void)
     g_assert_true(g_str_has_prefix(late_reason, "nothing was sent for "));
     g_assert_true(strstr(late_reason, "convergence-timeout of 1 s ran out") !=
                   NULL);
-    vm_set(pair->from, "'convergence-timeout': 0");
+    vm_set(pair->from, "'convergence-timeout': 0,"
+           " 'dirty-sync-period': 5000");
 
+    syncs = count_syncs(pair->from);
     g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
-    vm_wait_throttled(pair->from);
+    wait_slowed_again(pair->from, syncs);
     vm_set(pair->from, "'downtime-limit': 5000");
     pair_assert_arrived(pair);
 }
@@ -204,8 +263,41 @@ static void test_file(void)
     qtest_quit(vm);
 }
 
+/*
+ * A live snapshot of a client that knows none of this: whoever started QEMU
+ * meant migrations.
+ */
+static void test_pipe_of_who_set_nothing(void)
+{
+    QTestState *vm = vm_start(LOAD, "-global migration.convergence-timeout=1"
+                              " -global migration.convergence-timeout-action="
+                              "abort");
+    GThread *reader;
+    int fd;
+
+    vm_wait_guest_up(vm);
+    vm_set(vm, "'max-bandwidth': %d, 'downtime-limit': 1", LINK_BYTES_PER_S);
+    fd = vm_migrate_to_pipe(vm);
+    reader = g_thread_new("reader", read_all, GINT_TO_POINTER(fd));
+    g_usleep(3 * G_USEC_PER_SEC);
+    {
+        g_autoptr(MigrationView) view = view_take(vm);
+
+        g_assert_cmpstr(view->status, ==, "active");
+        g_assert_true(strstr(qdict_get_str(view->convergence, "reason"),
+                             "no client has set them") != NULL);
+    }
+    /* Who sets it means this one. */
+    vm_set(vm, "'convergence-timeout': 2");
+    vm_wait_status(vm, "failed");
+    g_thread_join(reader);
+    close(fd);
+    qtest_quit(vm);
+}
+
 void convergence_add_still_tests(void)
 {
+    qtest_add_func("/convergence/still/given-up", test_given_up);
     qtest_add_data_func("/convergence/still/abort/return-path", "return-path",
                         test_abort);
     qtest_add_data_func("/convergence/still/abort/multifd", "multifd",
@@ -216,4 +308,6 @@ void convergence_add_still_tests(void)
     qtest_add_data_func("/convergence/still/pipe/read", (void *)1, test_pipe);
     qtest_add_data_func("/convergence/still/pipe/unread", NULL, test_pipe);
     qtest_add_func("/convergence/still/file", test_file);
+    qtest_add_func("/convergence/still/pipe/global",
+                   test_pipe_of_who_set_nothing);
 }

@@ -297,12 +297,18 @@ int vm_migrate_to_pipe(QTestState *vm)
 
 void pair_start_destination(Pair *pair, const char *args)
 {
-    g_autofree char *all_args = NULL;
+    g_autofree char *uri = g_strdup_printf("unix:%s/migration-%u", vm_dir(),
+                                           n_uris++);
+
+    pair_start_destination_at(pair, uri, args);
+}
+
+void pair_start_destination_at(Pair *pair, const char *uri, const char *args)
+{
+    g_autofree char *all_args = g_strdup_printf("-incoming %s %s", uri, args);
 
     g_free(pair->uri);
-    pair->uri = g_strdup_printf("unix:%s/migration-%u", vm_dir(),
-                                n_uris++);
-    all_args = g_strdup_printf("-incoming %s %s", pair->uri, args);
+    pair->uri = g_strdup(uri);
     pair->to = vm_start_on(vm_accel(), pair->ram_mb ?: VM_RAM_MB, pair->load,
                            all_args);
 }

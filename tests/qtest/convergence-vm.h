@@ -155,6 +155,7 @@ void pair_free(Pair *pair);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Pair, pair_free)
 
 void pair_start_destination(Pair *pair, const char *args);
+void pair_start_destination_at(Pair *pair, const char *uri, const char *args);
 /* The destination process ends. */
 void pair_lose_destination(Pair *pair);
 /* Having failed to load, it ends by itself. */
