@@ -9,11 +9,13 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -64,6 +66,42 @@ static void run_syscall(Worker *w)
     }
 }
 
+/*
+ * A unit is a page mapped, touched and unmapped.  To unmap it waits until all
+ * vCPUs that run this process have flushed it from their TLBs.
+ */
+static void run_unmap(Worker *w)
+{
+    for (;;) {
+        volatile char *page = mmap(NULL, GUEST_PAGE_BYTES,
+                                   PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (page == MAP_FAILED) {
+            console_say(true, "error unmap load: no page");
+            pause();
+        }
+        *page = 1;
+        munmap((void *)page, GUEST_PAGE_BYTES);
+        did(w, 1);
+        look(w);
+    }
+}
+
+/* A unit is one that all vCPUs which run this process have taken part in. */
+static void run_membarrier(Worker *w)
+{
+    syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    for (;;) {
+        if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) {
+            console_say(true, "error membarrier load: this kernel has none");
+            pause();
+        }
+        did(w, 1);
+        look(w);
+    }
+}
+
 static void *worker_main(void *opaque)
 {
     Worker *w = opaque;
@@ -83,6 +121,12 @@ static void *worker_main(void *opaque)
         break;
     case LOAD_SYSCALL:
         run_syscall(w);
+        break;
+    case LOAD_UNMAP:
+        run_unmap(w);
+        break;
+    case LOAD_MEMBARRIER:
+        run_membarrier(w);
         break;
     case LOAD_READ:
         load_run_reader(w);

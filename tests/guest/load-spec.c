@@ -87,6 +87,8 @@ static const LoadKind kinds[] = {
     { "idle", LOAD_IDLE, { }, NULL },
     { "compute", LOAD_COMPUTE, { }, NULL },
     { "syscall", LOAD_SYSCALL, { }, NULL },
+    { "unmap", LOAD_UNMAP, { }, NULL },
+    { "membarrier", LOAD_MEMBARRIER, { }, NULL },
     { "read", LOAD_READ, { MIB }, fill_reader },
     { "write", LOAD_WRITE, { MIB, MBPS }, fill_writer },
     { "touch", LOAD_TOUCH, { MIB, MBPS }, fill_writer },

@@ -22,6 +22,8 @@ typedef enum LoadWork {
     LOAD_IDLE,
     LOAD_COMPUTE,
     LOAD_SYSCALL,
+    LOAD_UNMAP,
+    LOAD_MEMBARRIER,
     LOAD_READ,
     /* These write. */
     LOAD_WRITE,
