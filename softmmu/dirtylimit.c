@@ -35,10 +35,12 @@
 #include "qemu/timer.h"
 #include "qapi/error.h"
 #include "cpu.h"
+#include "exec/exec-all.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/kvm.h"
 #include "sysemu/tcg.h"
+#include "sysemu/vcpu-interrupts.h"
 #include "trace.h"
 
 /* A vCPU cannot dirty more than some 200 kB in so long. */
@@ -108,12 +110,32 @@ static bool charge_pages(CPUState *cpu, uint64_t limit_bytes_per_s,
                         now_ns);
 }
 
-void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr)
+/*
+ * To hold a vCPU that is out to serve an interrupt (vcpu-reprieve.c), before it
+ * writes: the instruction starts anew when it goes on.  Any write of a program
+ * may fault, so each can; a kernel's may lie amid what cannot.
+ */
+static void stop_before_write(CPUState *cpu, uintptr_t host_pc)
+{
+#ifdef CONFIG_TCG
+    cpu->slowdown.due = true;
+    cpu_exit(cpu);
+    cpu_loop_exit_restore(cpu, host_pc);
+#endif
+}
+
+void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr, uintptr_t host_pc)
 {
     uint64_t limit_bytes_per_s = dirtylimit_of(cpu);
+    bool is_out = unlikely(limit_bytes_per_s) && cpu->slowdown.reprieve.out;
 
+    if (is_out && host_pc && vcpu_runs_program(cpu)) {
+        stop_before_write(cpu, host_pc);
+    }
     if (dirty_meter_count_page(cpu, addr) && unlikely(limit_bytes_per_s) &&
-        charge_pages(cpu, limit_bytes_per_s, 1, clock_ns())) {
+        charge_pages(cpu, limit_bytes_per_s, 1, clock_ns()) &&
+        /* Held amid the handler, it would not have served the interrupt. */
+        !(is_out && vcpu_masks_interrupts(cpu))) {
         vcpu_slowdown_request(cpu);
     }
 }

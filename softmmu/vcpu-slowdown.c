@@ -11,6 +11,7 @@
  *                                           while something is owed:      |
  *                                             sleep on halt_cond          |
  *                                             serve work that came in     |
+ *                                             go out for an interrupt  ---+
  *      timer           <--due_ns--        debtors say when it is due next |
  *                                         enters guest code   own alarm --+
  *
@@ -27,9 +28,9 @@
  * the time that was measured, never by the time that was asked for; what is
  * left over, below a millisecond either way, stays in the accounts.
  *
- * Work that comes while the vCPU sleeps is served within the sleep.  To end the
- * sleep for it was rejected: it lets a guest that floods its vCPUs with TLB
- * shoot-downs go unthrottled.
+ * Work that comes while the vCPU sleeps is served within the sleep.  For an
+ * interrupt the vCPU goes out, is charged for what it does, and sleeps on
+ * (vcpu-reprieve.c).
  *
  * What the vCPU is due for next is told by its own alarm (vcpu-alarm.c).  The
  * timer beside it serves halted vCPUs, and all of them where there are no such
@@ -55,6 +56,8 @@
 #include "sysemu/cpus.h"
 #include "sysemu/runstate.h"
 #include "sysemu/vcpu-alarm.h"
+#include "sysemu/vcpu-interrupts.h"
+#include "sysemu/vcpu-reprieve.h"
 #include "sysemu/vcpu-slowdown.h"
 
 /*
@@ -190,22 +193,50 @@ static int64_t go_on(CPUState *payer, int64_t now_ns)
     return least_ns < INT64_MAX ? least_ns : 0;
 }
 
-/* Sleep until little is owed, or for SLEEP_MAX_NS. */
-static void sleep_off_debts(CPUState *payer)
+static void wait_for(CPUState *payer, int64_t wait_ns)
+{
+    if (wait_ns < SCALE_MS) {
+        vcpu_nap(wait_ns);
+    } else {
+        qemu_cond_timedwait_iothread(payer->halt_cond, wait_ns / SCALE_MS);
+    }
+}
+
+/*
+ * An interrupt is for one vCPU, and to let one out that shares its thread would
+ * let all of them out.
+ */
+static bool may_go_out(CPUState *payer)
+{
+    return !next_of_thread(payer);
+}
+
+/*
+ * Sleep until little is owed, or for SLEEP_MAX_NS.  Returns: whether it is not
+ * done with, but out to serve an interrupt.
+ */
+static bool sleep_off_debts(CPUState *payer)
 {
     int64_t end_ns = clock_ns() + SLEEP_MAX_NS;
 
     while (!must_leave(payer)) {
-        int64_t now_ns, wait_ns;
+        int64_t now_ns, due_ns, wait_ns;
 
         /* What came without the BQL since the queue was served kicked then. */
         serve_queued_work(payer);
         now_ns = clock_ns();
-        wait_ns = MIN(owed_ns(payer, now_ns), end_ns - now_ns);
+        due_ns = owed_ns(payer, now_ns);
+        wait_ns = MIN(due_ns, end_ns - now_ns);
         if (wait_ns < SCALE_MS) {
             break;
         }
-        qemu_cond_timedwait_iothread(payer->halt_cond, wait_ns / SCALE_MS);
+        if (may_go_out(payer)) {
+            if (vcpu_reprieve_is_due(payer, due_ns, now_ns)) {
+                return true;
+            }
+            wait_ns = MIN(wait_ns, vcpu_reprieve_look_ns(payer));
+        }
+        wait_for(payer, wait_ns);
         slept(payer, clock_ns() - now_ns);
         /*
          * Before a look at whether to leave: whoever queued it may wait for it,
@@ -213,6 +244,7 @@ static void sleep_off_debts(CPUState *payer)
          */
         serve_queued_work(payer);
     }
+    return false;
 }
 
 /* When the main loop has to see to a vCPU whose slice ends at due_ns. */
@@ -246,11 +278,14 @@ static void set_due(CPUState *payer, int64_t now_ns, int64_t run_ns)
 static void pay(CPUState *payer)
 {
     VcpuSlowdown *slowdown = &payer->slowdown;
-    int64_t now_ns, run_ns;
+    int64_t now_ns = clock_ns();
+    int64_t run_ns;
+    bool is_out;
 
     slowdown->due_ns = 0;
-    charge(payer, clock_ns());
-    sleep_off_debts(payer);
+    charge(payer, now_ns);
+    vcpu_reprieve_hold(payer, now_ns);
+    is_out = sleep_off_debts(payer);
     slowdown->due = false;
     if (payer->unplug) {
         vcpu_alarm_set(0);
@@ -258,6 +293,11 @@ static void pay(CPUState *payer)
     }
     now_ns = clock_ns();
     run_ns = go_on(payer, now_ns);
+    if (is_out) {
+        int64_t out_ns = vcpu_reprieve_begin(payer, now_ns);
+
+        run_ns = run_ns ? MIN(run_ns, out_ns) : out_ns;
+    }
     if (run_ns) {
         set_due(payer, now_ns, run_ns);
     }

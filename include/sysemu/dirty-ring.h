@@ -16,6 +16,8 @@
 #ifndef SYSEMU_DIRTY_RING_H
 #define SYSEMU_DIRTY_RING_H
 
+#include "exec/cpu-common.h"
+
 /* The layout of KVM's struct kvm_dirty_gfn. */
 typedef struct DirtyRingEntry {
     uint32_t flags;

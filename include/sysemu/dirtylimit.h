@@ -13,7 +13,9 @@
 #ifndef SYSEMU_DIRTYLIMIT_H
 #define SYSEMU_DIRTYLIMIT_H
 
-#include "exec/cpu-common.h"
+/* Who hooks into QEMU's files includes this one, which they do anyway. */
+#include "sysemu/dirty-meter.h"
+#include "sysemu/dirty-ring.h"
 
 /*
  * A vCPU's dirty rate is the number of different pages it writes in a period
@@ -73,12 +75,14 @@ bool dirtylimit_by_ring(void);
 /* Where dirtying is seen. */
 
 /**
- * dirtylimit_page_dirtied: TCG wrote to a page that was clean
+ * dirtylimit_page_dirtied: TCG is about to write to a page that is clean
  * @addr: in the page
+ * @host_pc: where the write stands in translated code, 0 = not in it
  *
- * In the vCPU's thread, amid guest code: charges, never sleeps.
+ * In the vCPU's thread, amid guest code: charges, never sleeps.  May leave guest
+ * code by a long jump, as a fault does, before the write is done.
  */
-void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr);
+void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr, uintptr_t host_pc);
 
 /**
  * dirtylimit_charge_late: charge a vCPU for pages that its meter took for free

@@ -80,16 +80,31 @@ typedef struct VcpuDirtyBucket {
     uint64_t faults_seen;
 } VcpuDirtyBucket;
 
+/* What a held vCPU gets for interrupts; see softmmu/vcpu-reprieve.c (BQL). */
+typedef struct VcpuReprieve {
+    /* It is out for one; its own thread reads that in guest code, too. */
+    bool out;
+    /* How long this one, or the next one, is at most. */
+    int64_t length_ns;
+    /* When this one began, or the last one ended, 0 = never. */
+    int64_t since_ns;
+    /* When there may be another. */
+    int64_t not_before_ns;
+    /* How long after this look for interrupts the next one is. */
+    int64_t look_ns;
+} VcpuReprieve;
+
 /* What CPUState holds of all this; zero-initialised with it. */
 typedef struct VcpuSlowdown {
     /* A work item that says so is on its way to the vCPU (atomic). */
     bool requested;
-    /* The vCPU is to pay, now (BQL). */
+    /* The vCPU is to pay, now (its thread; BQL). */
     bool due;
     /* When it is to look at its debts again, 0 = never (BQL). */
     int64_t due_ns;
     /* Its own alarm goes off then; the main loop need not be punctual (BQL). */
     bool alarmed;
+    VcpuReprieve reprieve;
     VcpuThrottleAccount throttle;
     VcpuDirtyBucket dirty;
 } VcpuSlowdown;

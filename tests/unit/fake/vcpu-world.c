@@ -8,6 +8,7 @@
 
 #include "vcpu-world.h"
 #include "sysemu/vcpu-alarm.h"
+#include "sysemu/vcpu-interrupts.h"
 #include <ucontext.h>
 
 #define STACK_BYTES (128 * 1024)
@@ -17,13 +18,17 @@ struct QemuThread {
     ucontext_t context;
     void *stack;
     QemuCond cond;
-    enum { IN_GUEST, WAITING, BUSY } state;
+    enum { IN_GUEST, WAITING, NAPPING, BUSY } state;
     /* When the wait ends, or when a kick reaches guest code. */
     int64_t until_ns;
     int64_t alarm_ns;
     int busy_pct;
     int64_t in_guest_ns, cpu_time_ns, work_ns, left_at_ns, silence_ns;
     int exits;
+    /* Interrupts: one waits, one is being handled for so long still. */
+    bool waits, masks;
+    int64_t handler_left_ns, sent_ns, next_ns, think_ns, answer_ns;
+    int answers;
 };
 
 struct QEMUTimer {
@@ -108,7 +113,7 @@ static QemuThread *new_thread(void)
     QemuThread *thread = g_new0(QemuThread, 1);
 
     thread->busy_pct = 100;
-    thread->alarm_ns = INT64_MAX;
+    thread->alarm_ns = thread->next_ns = INT64_MAX;
     thread->stack = g_malloc(STACK_BYTES);
     thread->cond.sleeper = thread;
     thread->left_at_ns = now_ns;
@@ -198,6 +203,73 @@ void qemu_cond_timedwait_iothread(QemuCond *cond, int ms)
     current->until_ns = now_ns + ms * (int64_t)SCALE_MS +
                         random_up_to_ns(world.wait_late_ns);
     leave_thread(WAITING);
+}
+
+/* Interrupts */
+
+static bool handles(const QemuThread *thread)
+{
+    return thread->handler_left_ns > 0;
+}
+
+static void send_interrupt(QemuThread *thread)
+{
+    thread->next_ns = INT64_MAX;
+    if (!thread->waits && !handles(thread)) {
+        thread->waits = true;
+        thread->sent_ns = now_ns;
+    }
+    if (world.interrupts_told) {
+        qemu_cond_broadcast(&thread->cond);
+    }
+}
+
+/* It is in guest code: from now on it handles what waits, if it may. */
+static void let_in(QemuThread *thread)
+{
+    if (thread->waits && !thread->masks) {
+        thread->waits = false;
+        thread->handler_left_ns = world.handler_ns;
+    }
+}
+
+static void handle_for(QemuThread *thread, int64_t ran_ns)
+{
+    if (!handles(thread)) {
+        return;
+    }
+    thread->handler_left_ns -= ran_ns;
+    if (!handles(thread)) {
+        thread->answers++;
+        thread->answer_ns = MAX(thread->answer_ns,
+                                now_ns + ran_ns - thread->sent_ns);
+        if (thread->think_ns) {
+            thread->next_ns = now_ns + ran_ns + thread->think_ns;
+        }
+    }
+}
+
+bool vcpu_interrupt_waits(CPUState *cpu)
+{
+    return cpu->thread->waits;
+}
+
+bool vcpu_interrupts_are_told(void)
+{
+    return world.interrupts_told;
+}
+
+bool vcpu_masks_interrupts(CPUState *cpu)
+{
+    return cpu->thread->masks || handles(cpu->thread);
+}
+
+void vcpu_nap(int64_t nap_ns)
+{
+    g_assert_cmpint(nap_ns, >, 0);
+    g_assert_cmpint(nap_ns, <, SCALE_MS);
+    current->until_ns = now_ns + nap_ns + random_up_to_ns(world.wait_late_ns);
+    leave_thread(NAPPING);
 }
 
 bool vcpu_alarm_set(int64_t delay_ns)
@@ -307,6 +379,8 @@ static void let_time_pass(int64_t until_ns)
         if (runs_guest(thread)) {
             int64_t ran_ns = until_ns - now_ns;
 
+            let_in(thread);
+            handle_for(thread, ran_ns);
             thread->in_guest_ns += ran_ns;
             thread->work_ns += ran_ns * thread->busy_pct / 100;
             thread->cpu_time_ns += ran_ns * thread->busy_pct / 100;
@@ -322,6 +396,13 @@ static int64_t next_event_ns(void)
 
     for (thread = threads; thread; thread = thread->next) {
         next_ns = MIN(next_ns, MIN(thread->until_ns, thread->alarm_ns));
+        next_ns = MIN(next_ns, thread->next_ns);
+        if (runs_guest(thread)) {
+            let_in(thread);
+            if (handles(thread)) {
+                next_ns = MIN(next_ns, now_ns + thread->handler_left_ns);
+            }
+        }
         if (thread->state == WAITING && world.interrupts_per_s) {
             next_ns = MIN(next_ns, MAX(interrupt_ns, now_ns));
         }
@@ -368,6 +449,9 @@ static void run_what_is_due(void)
     }
     interrupt_sleepers();
     for (thread = threads; thread; thread = thread->next) {
+        if (thread->next_ns <= now_ns) {
+            send_interrupt(thread);
+        }
         if (thread->alarm_ns <= now_ns) {
             ring_alarm(thread);
         }
@@ -424,6 +508,8 @@ CPUState *world_plug_vcpu(void)
 void world_new(int vcpus, bool round_robin, int64_t first_ns)
 {
     world = (World) { .bql = true, .host_cpus = 64,
+                      .interrupts_told = true,
+                      .handler_ns = 10 * SCALE_US,
                       .timer_late_ns = 60 * SCALE_US,
                       .wait_late_ns = 100 * SCALE_US,
                       .kick_late_ns = 20 * SCALE_US };
@@ -483,7 +569,40 @@ int world_exits(CPUState *cpu)
 
 bool world_sleeps(CPUState *cpu)
 {
-    return cpu->thread->state == WAITING;
+    return cpu->thread->state == WAITING || cpu->thread->state == NAPPING;
+}
+
+void world_interrupt(CPUState *cpu)
+{
+    send_interrupt(cpu->thread);
+}
+
+void world_storm(CPUState *cpu, int64_t think_ns)
+{
+    cpu->thread->think_ns = think_ns;
+    if (think_ns) {
+        send_interrupt(cpu->thread);
+    }
+}
+
+void world_mask_interrupts(CPUState *cpu, bool masks)
+{
+    cpu->thread->masks = masks;
+}
+
+bool world_interrupt_waits(CPUState *cpu)
+{
+    return cpu->thread->waits || handles(cpu->thread);
+}
+
+int world_answers(CPUState *cpu)
+{
+    return cpu->thread->answers;
+}
+
+int64_t world_answer_ns(CPUState *cpu)
+{
+    return cpu->thread->answer_ns;
 }
 
 bool world_alarm_is_set(CPUState *cpu)
@@ -498,6 +617,7 @@ void world_forget(void)
     world.timer_fired = 0;
     for (thread = threads; thread; thread = thread->next) {
         thread->in_guest_ns = thread->work_ns = thread->silence_ns = 0;
-        thread->exits = 0;
+        thread->exits = thread->answers = 0;
+        thread->answer_ns = 0;
     }
 }

@@ -28,6 +28,10 @@ typedef struct World {
     int host_cpus;
     /* vCPU threads have alarms, which are punctual. */
     bool alarms;
+    /* Interrupts wake a sleeper; else it has to look for them. */
+    bool interrupts_told;
+    /* What a vCPU needs to handle one, in guest code. */
+    int64_t handler_ns;
     /* How often the timer fired. */
     int timer_fired;
 } World;
@@ -57,6 +61,17 @@ int64_t world_silence_ns(CPUState *cpu);
 /* How often the thread left guest code. */
 int world_exits(CPUState *cpu);
 bool world_sleeps(CPUState *cpu);
+
+/* Another vCPU interrupts this one. */
+void world_interrupt(CPUState *cpu);
+/* From now on one does so again, so long after each answer; 0 = no more. */
+void world_storm(CPUState *cpu, int64_t think_ns);
+/* It lets none in, from now on or no longer. */
+void world_mask_interrupts(CPUState *cpu, bool masks);
+bool world_interrupt_waits(CPUState *cpu);
+/* How many were handled, and the longest time that took. */
+int world_answers(CPUState *cpu);
+int64_t world_answer_ns(CPUState *cpu);
 bool world_alarm_is_set(CPUState *cpu);
 /* Set the above back to nothing, for all threads. */
 void world_forget(void);

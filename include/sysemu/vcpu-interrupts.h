@@ -1,0 +1,54 @@
+/*
+ * What interrupts wait for a vCPU that is held
+ *
+ * Known of x86 under TCG and KVM.  Elsewhere none is ever said to wait.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SYSEMU_VCPU_INTERRUPTS_H
+#define SYSEMU_VCPU_INTERRUPTS_H
+
+#include "exec/cpu-common.h"
+
+/**
+ * vcpu_interrupt_waits: whether one waits that is not of the vCPU's own timer
+ *
+ * Those of other vCPUs, of devices, and what is no matter of masks.  Whether
+ * the vCPU lets it in now is not asked.  The vCPU's thread, out of guest code;
+ * BQL held.
+ */
+bool vcpu_interrupt_waits(CPUState *cpu);
+
+/**
+ * vcpu_interrupts_are_told: whether one that comes wakes a vCPU that waits on
+ * its halt_cond
+ *
+ * Where KVM has the interrupt controller somebody has to look.  Any thread.
+ */
+bool vcpu_interrupts_are_told(void);
+
+/**
+ * vcpu_masks_interrupts: whether the vCPU lets none in, as in their handlers
+ *
+ * The vCPU's thread, in guest code (TCG) or out of it; no lock needed.
+ */
+bool vcpu_masks_interrupts(CPUState *cpu);
+
+/**
+ * vcpu_runs_program: whether it is in the guest's programs, not in its kernel
+ *
+ * TCG.  The vCPU's thread, in guest code or out of it; no lock needed.
+ */
+bool vcpu_runs_program(CPUState *cpu);
+
+/**
+ * vcpu_nap: have the vCPU's thread wait for less than a millisecond
+ *
+ * The BQL is held, and let go of meanwhile.  A kick need not end it.
+ */
+void vcpu_nap(int64_t nap_ns);
+
+#endif /* SYSEMU_VCPU_INTERRUPTS_H */

@@ -1,0 +1,170 @@
+/*
+ * What interrupts wait for a vCPU that is held
+ *
+ * The vCPU's own timer does not count: its ticks come by themselves, and a
+ * guest must not get run time by having many.  It is told by its vector, which
+ * the local APIC has beside those that wait.  What the PIC holds does not count
+ * either: nobody sends a vCPU anything over that but the PIT.
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/main-loop.h"
+#include "cpu.h"
+#include "sysemu/cpu-timers.h"
+#include "sysemu/kvm.h"
+#include "sysemu/tcg.h"
+#include "sysemu/vcpu-interrupts.h"
+
+#ifdef TARGET_I386
+
+#include "hw/i386/apic_internal.h"
+#ifdef CONFIG_KVM
+#include <linux/kvm.h>
+#endif
+
+#define VECTORS_PER_WORD    32
+#define IRR_WORDS           8
+
+/* Registers of a local APIC, as KVM hands them out. */
+#define LAPIC_IRR           0x200
+#define LAPIC_LVT_TIMER     0x320
+#define LAPIC_STEP          0x10
+
+/* What has no vector, and is for QEMU to deliver. */
+#define OTHER_REQUESTS (CPU_INTERRUPT_NMI | CPU_INTERRUPT_SMI | \
+                        CPU_INTERRUPT_INIT | CPU_INTERRUPT_SIPI)
+
+static bool any_but_timer(const uint32_t *irr, uint32_t lvt_timer)
+{
+    unsigned timer = lvt_timer & 0xff;
+
+    for (unsigned i = 0; i < IRR_WORDS; i++) {
+        uint32_t waiting = irr[i];
+
+        if (i == timer / VECTORS_PER_WORD) {
+            waiting &= ~(1u << timer % VECTORS_PER_WORD);
+        }
+        if (waiting) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool waits_in_qemu(CPUState *cpu)
+{
+    DeviceState *apic = X86_CPU(cpu)->apic_state;
+    uint32_t requests = cpu->interrupt_request;
+    APICCommonState *s;
+
+    if (requests & OTHER_REQUESTS) {
+        return true;
+    }
+    if (!apic || !(requests & (CPU_INTERRUPT_HARD | CPU_INTERRUPT_POLL))) {
+        return false;
+    }
+    s = APIC_COMMON(apic);
+    return any_but_timer(s->irr, s->lvt[APIC_LVT_TIMER]);
+}
+
+#ifdef CONFIG_KVM
+static uint32_t lapic_register(const struct kvm_lapic_state *lapic, unsigned at)
+{
+    uint32_t value;
+
+    memcpy(&value, lapic->regs + at, sizeof(value));
+    return value;
+}
+
+static bool waits_in_kvm(CPUState *cpu)
+{
+    struct kvm_lapic_state lapic;
+    uint32_t irr[IRR_WORDS];
+
+    if (kvm_vcpu_ioctl(cpu, KVM_GET_LAPIC, &lapic) < 0) {
+        return false;
+    }
+    for (unsigned i = 0; i < IRR_WORDS; i++) {
+        irr[i] = lapic_register(&lapic, LAPIC_IRR + i * LAPIC_STEP);
+    }
+    return any_but_timer(irr, lapic_register(&lapic, LAPIC_LVT_TIMER));
+}
+
+static bool kvm_masks(CPUState *cpu)
+{
+    return !cpu->kvm_run->if_flag;
+}
+#else
+static bool waits_in_kvm(CPUState *cpu)
+{
+    return false;
+}
+
+static bool kvm_masks(CPUState *cpu)
+{
+    return false;
+}
+#endif
+
+bool vcpu_interrupt_waits(CPUState *cpu)
+{
+    if (kvm_enabled() && kvm_irqchip_in_kernel()) {
+        return waits_in_kvm(cpu);
+    }
+    /* Where instructions are counted, interrupts come by the count. */
+    return !icount_enabled() && (tcg_enabled() || kvm_enabled()) &&
+           waits_in_qemu(cpu);
+}
+
+bool vcpu_masks_interrupts(CPUState *cpu)
+{
+    if (kvm_enabled()) {
+        return kvm_masks(cpu);
+    }
+    return !(X86_CPU(cpu)->env.eflags & IF_MASK);
+}
+
+bool vcpu_runs_program(CPUState *cpu)
+{
+    return (X86_CPU(cpu)->env.hflags & HF_CPL_MASK) == HF_CPL_MASK;
+}
+
+#else
+
+bool vcpu_interrupt_waits(CPUState *cpu)
+{
+    return false;
+}
+
+bool vcpu_masks_interrupts(CPUState *cpu)
+{
+    return false;
+}
+
+bool vcpu_runs_program(CPUState *cpu)
+{
+    return false;
+}
+
+#endif
+
+bool vcpu_interrupts_are_told(void)
+{
+#ifdef TARGET_I386
+    return !(kvm_enabled() && kvm_irqchip_in_kernel());
+#else
+    /* Nor is there any to look for. */
+    return true;
+#endif
+}
+
+void vcpu_nap(int64_t nap_ns)
+{
+    qemu_mutex_unlock_iothread();
+    g_usleep(nap_ns / SCALE_US);
+    qemu_mutex_lock_iothread();
+}
