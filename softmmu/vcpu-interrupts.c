@@ -13,6 +13,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
+#include "qemu/timer.h"
 #include "cpu.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/kvm.h"

@@ -19,12 +19,12 @@
  * is held (vcpu-interrupts.c).
  *
  * How long.  As short as an interrupt's handler takes here, which is learned:
- * from SHORTEST_NS it doubles each time that it did not do, which are a vCPU
- * with its interrupts masked (amid a handler) and one for which something waits,
- * and halves when it did.  A guest that masks them for as long as it likes is
- * given up for a while.  With TCG it ends sooner: a program that is out goes back
- * before it writes to a page that is clean (dirtylimit.c), so that all that it
- * dirties is what its kernel writes in the handler.
+ * from SHORTEST_NS it doubles each time that it did not do, when the vCPU has
+ * its interrupts masked (amid a handler) or one waits, and halves when it did.
+ * A guest that masks them for as long as it likes is given up for a while.
+ * With TCG it ends sooner: a program that is out goes back before it writes to
+ * a page that is clean (dirtylimit.c), so that all that it dirties is what its
+ * kernel writes in the handler.
  *
  * With KVM's own interrupt controller nobody is told of an interrupt, so the
  * vCPU looks: soon and often when it had one lately, else less and less.
