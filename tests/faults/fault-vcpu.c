@@ -19,6 +19,15 @@
 #define LIMIT_MB 5
 /* In one life of a guest, by plugged_again_and_again() */
 #define PLUGS 20
+/*
+ * Half of its speed is what a sender shall keep; the host may be busy with
+ * something else in one span and not in the other.
+ */
+#define SENDER_LIMIT_MB 1
+#define SENDER_SPAN_MS 1000
+#define SENDER_KEEPS_PCT 35
+#define SENDER_TRIES 3
+#define PAGES_PER_MB 256.0
 #define NEW_CPU "new-cpu"
 #define CPU_TYPE "qemu64-x86_64-cpu"
 
@@ -253,7 +262,73 @@ static gboolean migrated_after_unplug(FaultRun *run, GError **errp)
            world_settle(world, WORLD_DESTINATION, END_TIMEOUT_S, errp);
 }
 
+/* Of one process: the first vCPU is held, the second waits for its answers */
+static gboolean sender_keeps_its_speed(FaultRun *run, World *world,
+                                       gboolean *keeps, GError **errp)
+{
+    const double most_per_s = SENDER_LIMIT_MB * PAGES_PER_MB * 1.25;
+    double before_per_s, limited_per_s, writer_per_s;
+
+    g_usleep(SENDER_SPAN_MS * 1000);
+    before_per_s = guest_watch_rate(world->watch, 1, SENDER_SPAN_MS);
+    if (!run_with(world, "set-vcpu-dirty-limit", "dirty-rate",
+                  SENDER_LIMIT_MB, errp)) {
+        return FALSE;
+    }
+    g_usleep(2 * SENDER_SPAN_MS * 1000);
+    writer_per_s = guest_watch_rate(world->watch, 0, SENDER_SPAN_MS);
+    limited_per_s = guest_watch_rate(world->watch, 1, SENDER_SPAN_MS);
+    g_printerr("# the sender's speed: %.0f a second, beside a limit %.0f; "
+               "that one writes %.0f pages a second of %.0f\n", before_per_s,
+               limited_per_s, writer_per_s, SENDER_LIMIT_MB * PAGES_PER_MB);
+    *keeps = limited_per_s >= before_per_s * SENDER_KEEPS_PCT / 100;
+    if (writer_per_s > most_per_s) {
+        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
+                    "interrupted, a vCPU writes %.0f pages a second and not "
+                    "%.0f at most", writer_per_s, most_per_s);
+        return FALSE;
+    }
+    return lift(run, world, errp);
+}
+
+/*
+ * A limited vCPU answers its neighbour's TLB shoot-downs.  With KVM's own
+ * interrupt controller nobody is told of them; tests/kvm/jobs/interrupts has
+ * what can be had there.
+ */
+static gboolean interrupted_while_limited(FaultRun *run, GError **errp)
+{
+    WorldSpec spec = fault_usual_world(run);
+    gboolean keeps = FALSE;
+    World *world;
+
+    if ((run->options->accel &&
+         g_str_has_prefix(run->options->accel, "kvm")) ||
+        !run->options->knows_policies) {
+        g_set_error(errp, FAULT_SKIP, 0, "for our QEMU under TCG");
+        return FALSE;
+    }
+    spec.load = "verify:32:0,unmap";
+    world = fault_world_with(run, &spec, errp);
+    if (!world) {
+        return FALSE;
+    }
+    for (int i = 0; i < SENDER_TRIES && !keeps; i++) {
+        if (!sender_keeps_its_speed(run, world, &keeps, errp)) {
+            return FALSE;
+        }
+    }
+    if (!keeps) {
+        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
+                    "a vCPU that interrupts a limited one keeps less than "
+                    "%d %% of its speed", SENDER_KEEPS_PCT);
+        return FALSE;
+    }
+    return world_check_guest(world, errp);
+}
+
 const Fault vcpu_faults[] = {
+    { "a limited vCPU is interrupted", 1, 10, interrupted_while_limited },
     { "vCPU plugged and unplugged while slowed", 1, 30,
       plugged_while_slowed },
     { "slowed while a vCPU is plugged and unplugged", 0, 30,
