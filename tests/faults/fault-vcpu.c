@@ -20,13 +20,14 @@
 /* In one life of a guest, by plugged_again_and_again() */
 #define PLUGS 20
 /*
- * Half of its speed is what a sender shall keep; the host may be busy with
- * something else in one span and not in the other.
+ * Half of its speed is what a sender shall keep.  A host that is busy with
+ * something else makes spans worse and never better: the best ones count.
  */
 #define SENDER_LIMIT_MB 1
 #define SENDER_SPAN_MS 1000
 #define SENDER_KEEPS_PCT 35
-#define SENDER_TRIES 3
+#define SENDER_TRIES_MIN 3
+#define SENDER_TRIES_MAX 6
 #define PAGES_PER_MB 256.0
 #define NEW_CPU "new-cpu"
 #define CPU_TYPE "qemu64-x86_64-cpu"
@@ -262,15 +263,19 @@ static gboolean migrated_after_unplug(FaultRun *run, GError **errp)
            world_settle(world, WORLD_DESTINATION, END_TIMEOUT_S, errp);
 }
 
+typedef struct SenderSpeed {
+    double free_per_s, limited_per_s;   /* the best of all spans */
+} SenderSpeed;
+
 /* Of one process: the first vCPU is held, the second waits for its answers */
-static gboolean sender_keeps_its_speed(FaultRun *run, World *world,
-                                       gboolean *keeps, GError **errp)
+static gboolean try_sender(FaultRun *run, World *world, SenderSpeed *best,
+                           GError **errp)
 {
     const double most_per_s = SENDER_LIMIT_MB * PAGES_PER_MB * 1.25;
-    double before_per_s, limited_per_s, writer_per_s;
+    double free_per_s, limited_per_s, writer_per_s;
 
     g_usleep(SENDER_SPAN_MS * 1000);
-    before_per_s = guest_watch_rate(world->watch, 1, SENDER_SPAN_MS);
+    free_per_s = guest_watch_rate(world->watch, 1, SENDER_SPAN_MS);
     if (!run_with(world, "set-vcpu-dirty-limit", "dirty-rate",
                   SENDER_LIMIT_MB, errp)) {
         return FALSE;
@@ -279,9 +284,10 @@ static gboolean sender_keeps_its_speed(FaultRun *run, World *world,
     writer_per_s = guest_watch_rate(world->watch, 0, SENDER_SPAN_MS);
     limited_per_s = guest_watch_rate(world->watch, 1, SENDER_SPAN_MS);
     g_printerr("# the sender's speed: %.0f a second, beside a limit %.0f; "
-               "that one writes %.0f pages a second of %.0f\n", before_per_s,
+               "that one writes %.0f pages a second of %.0f\n", free_per_s,
                limited_per_s, writer_per_s, SENDER_LIMIT_MB * PAGES_PER_MB);
-    *keeps = limited_per_s >= before_per_s * SENDER_KEEPS_PCT / 100;
+    best->free_per_s = MAX(best->free_per_s, free_per_s);
+    best->limited_per_s = MAX(best->limited_per_s, limited_per_s);
     if (writer_per_s > most_per_s) {
         g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
                     "interrupted, a vCPU writes %.0f pages a second and not "
@@ -289,6 +295,11 @@ static gboolean sender_keeps_its_speed(FaultRun *run, World *world,
         return FALSE;
     }
     return lift(run, world, errp);
+}
+
+static gboolean keeps_speed(const SenderSpeed *best)
+{
+    return best->limited_per_s >= best->free_per_s * SENDER_KEEPS_PCT / 100;
 }
 
 /*
@@ -299,7 +310,7 @@ static gboolean sender_keeps_its_speed(FaultRun *run, World *world,
 static gboolean interrupted_while_limited(FaultRun *run, GError **errp)
 {
     WorldSpec spec = fault_usual_world(run);
-    gboolean keeps = FALSE;
+    SenderSpeed best = { 0 };
     World *world;
 
     if ((run->options->accel &&
@@ -313,15 +324,19 @@ static gboolean interrupted_while_limited(FaultRun *run, GError **errp)
     if (!world) {
         return FALSE;
     }
-    for (int i = 0; i < SENDER_TRIES && !keeps; i++) {
-        if (!sender_keeps_its_speed(run, world, &keeps, errp)) {
+    for (int i = 0; i < SENDER_TRIES_MAX; i++) {
+        if (!try_sender(run, world, &best, errp)) {
             return FALSE;
         }
+        if (i + 1 >= SENDER_TRIES_MIN && keeps_speed(&best)) {
+            break;
+        }
     }
-    if (!keeps) {
+    if (!keeps_speed(&best)) {
         g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
-                    "a vCPU that interrupts a limited one keeps less than "
-                    "%d %% of its speed", SENDER_KEEPS_PCT);
+                    "a vCPU that interrupts a limited one keeps %.0f of %.0f "
+                    "a second, less than %d %%", best.limited_per_s,
+                    best.free_per_s, SENDER_KEEPS_PCT);
         return FALSE;
     }
     return world_check_guest(world, errp);
