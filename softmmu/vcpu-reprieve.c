@@ -12,9 +12,10 @@
  * would sleep with whoever does.
  *
  * What bounds it.  What a vCPU does while it is out is charged as ever, by all
- * debtors; and one that owes more than DEBT_MAX_NS does not go out.  So a storm
- * of interrupts moves run time and pages from later to now, DEBT_MAX_NS worth
- * at most, and adds none.  The ticks of its own timer get it nothing: else a
+ * debtors.  All reprieves of one hold may add as much as was owed when it began
+ * (or ADDED_MIN_NS), and one that owes more than DEBT_MAX_NS does not go out.
+ * So a storm of interrupts moves run time and pages from later to now and adds
+ * none, and the guest's programs, too, get on.  The ticks of its own timer get it nothing: else a
  * guest that has a thousand a second would be run time ahead for as long as it
  * is held (vcpu-interrupts.c).
  *
@@ -53,6 +54,9 @@
 
 /* As long as the longest sleep: what is owed then is paid by one more. */
 #define DEBT_MAX_NS         (95 * SCALE_MS)
+
+/* What the reprieves of a short hold may add to it. */
+#define ADDED_MIN_NS        (10 * SCALE_MS)
 
 /* After one of LONGEST_NS in which no interrupt was let in. */
 #define GIVE_UP_NS          (20 * SCALE_MS)
@@ -94,12 +98,15 @@ static void end(CPUState *cpu, int64_t now_ns)
     reprieve->length_ns = MIN(reprieve->length_ns * 2, LONGEST_NS);
 }
 
-void vcpu_reprieve_hold(CPUState *cpu, int64_t now_ns)
+void vcpu_reprieve_hold(CPUState *cpu, int64_t owed_ns, int64_t now_ns)
 {
     VcpuReprieve *reprieve = &cpu->slowdown.reprieve;
 
     if (reprieve->out) {
         end(cpu, now_ns);
+        reprieve->left_ns -= MAX(owed_ns - reprieve->owed_ns, 0);
+    } else {
+        reprieve->left_ns = MAX(owed_ns, ADDED_MIN_NS);
     }
     reprieve->look_ns = is_recent(reprieve, now_ns) ? LOOK_RECENT_NS
                                                     : LOOK_FIRST_NS;
@@ -109,7 +116,8 @@ bool vcpu_reprieve_is_due(CPUState *cpu, int64_t owed_ns, int64_t now_ns)
 {
     VcpuReprieve *reprieve = &cpu->slowdown.reprieve;
 
-    if (owed_ns > DEBT_MAX_NS || now_ns < reprieve->not_before_ns) {
+    if (reprieve->left_ns <= 0 || owed_ns > DEBT_MAX_NS ||
+        now_ns < reprieve->not_before_ns) {
         return false;
     }
     return vcpu_interrupt_waits(cpu) ||
@@ -129,12 +137,13 @@ int64_t vcpu_reprieve_look_ns(CPUState *cpu)
     return look_ns;
 }
 
-int64_t vcpu_reprieve_begin(CPUState *cpu, int64_t now_ns)
+int64_t vcpu_reprieve_begin(CPUState *cpu, int64_t owed_ns, int64_t now_ns)
 {
     VcpuReprieve *reprieve = &cpu->slowdown.reprieve;
 
     reprieve->out = true;
     reprieve->since_ns = now_ns;
+    reprieve->owed_ns = owed_ns;
     reprieve->length_ns = MAX(reprieve->length_ns, SHORTEST_NS);
     return reprieve->length_ns;
 }

@@ -284,7 +284,7 @@ static void pay(CPUState *payer)
 
     slowdown->due_ns = 0;
     charge(payer, now_ns);
-    vcpu_reprieve_hold(payer, now_ns);
+    vcpu_reprieve_hold(payer, owed_ns(payer, now_ns), now_ns);
     is_out = sleep_off_debts(payer);
     slowdown->due = false;
     if (payer->unplug) {
@@ -294,7 +294,8 @@ static void pay(CPUState *payer)
     now_ns = clock_ns();
     run_ns = go_on(payer, now_ns);
     if (is_out) {
-        int64_t out_ns = vcpu_reprieve_begin(payer, now_ns);
+        int64_t out_ns = vcpu_reprieve_begin(payer, owed_ns(payer, now_ns),
+                                             now_ns);
 
         run_ns = run_ns ? MIN(run_ns, out_ns) : out_ns;
     }

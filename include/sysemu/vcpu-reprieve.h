@@ -17,12 +17,12 @@
 /**
  * vcpu_reprieve_hold: the vCPU is about to be held; ends its reprieve if it is
  * out for one
+ * @owed_ns: what it owes, as for all of these
  */
-void vcpu_reprieve_hold(CPUState *cpu, int64_t now_ns);
+void vcpu_reprieve_hold(CPUState *cpu, int64_t owed_ns, int64_t now_ns);
 
 /**
  * vcpu_reprieve_is_due: whether it is to go out
- * @owed_ns: what it owes
  */
 bool vcpu_reprieve_is_due(CPUState *cpu, int64_t owed_ns, int64_t now_ns);
 
@@ -37,6 +37,6 @@ int64_t vcpu_reprieve_look_ns(CPUState *cpu);
  *
  * Returns: when it has to be back, in ns from now.
  */
-int64_t vcpu_reprieve_begin(CPUState *cpu, int64_t now_ns);
+int64_t vcpu_reprieve_begin(CPUState *cpu, int64_t owed_ns, int64_t now_ns);
 
 #endif /* SYSEMU_VCPU_REPRIEVE_H */

@@ -92,6 +92,10 @@ typedef struct VcpuReprieve {
     int64_t not_before_ns;
     /* How long after this look for interrupts the next one is. */
     int64_t look_ns;
+    /* What those of this hold may still add to what is owed. */
+    int64_t left_ns;
+    /* What was owed when this one began. */
+    int64_t owed_ns;
 } VcpuReprieve;
 
 /* What CPUState holds of all this; zero-initialised with it. */

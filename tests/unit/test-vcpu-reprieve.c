@@ -175,6 +175,26 @@ static void few_interrupts_do_not_wait(void)
     answers_under_a_storm(99, 100 * MS, 12 * MS);
 }
 
+/* Handlers do not eat up what the throttle leaves to the guest's programs. */
+static void programs_get_on_under_a_storm(void)
+{
+    int64_t in_guest_ns, handled_ns;
+
+    begin(1, false);
+    world.handler_ns = 28 * SCALE_US;
+    cpu_throttle_set(99);
+    world_storm(first_cpu, MS);
+    world_run_for(2 * SECOND);
+    world_forget();
+    world_run_for(20 * SECOND);
+    in_guest_ns = world_in_guest_ns(first_cpu);
+    handled_ns = world_answers(first_cpu) * world.handler_ns;
+    g_test_message("of %.1f ms in guest code, handlers took %.1f ms",
+                   in_guest_ns / 1e6, handled_ns / 1e6);
+    g_assert_cmpint(handled_ns, <, in_guest_ns * 6 / 10);
+    end();
+}
+
 static void one_thread_for_all_vcpus_sleeps_on(void)
 {
     begin(2, true);
@@ -212,6 +232,7 @@ int main(int argc, char **argv)
     TEST(guest_that_masks_for_ever_is_given_up);
     ALARM_TEST(storm_leaves_the_share);
     ALARM_TEST(few_interrupts_do_not_wait);
+    ALARM_TEST(programs_get_on_under_a_storm);
     TEST(one_thread_for_all_vcpus_sleeps_on);
     TEST(pause_ends_it);
     return g_test_run();
