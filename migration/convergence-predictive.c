@@ -7,7 +7,7 @@
  *       look again soon; repeat until the rate is near the target
  *   when the guest stays calm: give back, up to four times as much a look
  *   when even the most throttle hardly helps: say so, and hold it
- *   when it is in vain: give all of it back
+ *   when it is in vain, or changes nothing: give all of it back
  *
  *            too fast          rate near target
  *   watching -------> throttling -----------> converging --> switch-over
@@ -96,8 +96,18 @@
 /* Where looks are long, as those at a guest of a TiB, not after one of them. */
 #define IN_VAIN_LOOKS 4
 /*
+ * A guest that dirties no less than this part of what it did, after a second of
+ * the most throttle, two looks or more, does not follow: who does not tell
+ * devices from vCPUs sees a NIC like that.  If it outpaces the link by that for
+ * ever, it is let be at once.
+ */
+#define FOLLOWS 0.75
+#define DEAF_NS NS_PER_S
+#define DEAF_LOOKS 2
+/*
  * Try again if the link got better or the guest calmer by so much, after ten
- * seconds, then twenty, and so on: a trial costs the guest ten.
+ * seconds, then twenty, and so on: a trial costs the guest ten.  One that did
+ * not follow is tried again without a reason: that costs a second.
  */
 #define BETTER 1.25
 #define RETRY_NS (10 * NS_PER_S)
@@ -221,7 +231,8 @@ static bool may_try_again(ConvergenceEngine *engine,
         state->free_bytes_per_s = model->dirty_bytes_per_s;
     }
     return sample->now_ns - state->given_up_ns >= RETRY_NS << doublings &&
-           (model->drain_bytes_per_s > state->drain_bytes_per_s * BETTER ||
+           (state->was_deaf ||
+            model->drain_bytes_per_s > state->drain_bytes_per_s * BETTER ||
             model->dirty_bytes_per_s * BETTER < state->free_bytes_per_s);
 }
 
@@ -264,6 +275,54 @@ static void count_looks(ConvergenceEngine *engine,
     }
 }
 
+static bool some_are_spared(const ConvergenceEngine *engine,
+                            const ConvergenceSample *sample)
+{
+    bool spared = false;
+
+    for (unsigned i = 0; i < sample->n_vcpus; i++) {
+        spared |= !sample->vcpus[i].throttle_pct;
+    }
+    return spared && sample->throttle_pct &&
+           convergence_tells_vcpus_apart(engine, sample);
+}
+
+/* Of all looks at the most throttle, since there was less of it. */
+static void learn_held(ConvergenceEngine *engine,
+                       const ConvergenceParams *params,
+                       const ConvergenceSample *sample)
+{
+    ConvergencePredictiveState *state = &engine->predictive;
+
+    if (!is_at_most(engine, params, sample) || engine->probed ||
+        engine->devices.tried || some_are_spared(engine, sample)) {
+        state->held_bytes = 0;
+        state->held_ns = 0;
+        state->held = 0;
+        return;
+    }
+    state->held_bytes += sample->touched_bytes;
+    state->held_ns += sample->interval_ns;
+    state->held++;
+}
+
+static bool is_deaf(const ConvergenceEngine *engine,
+                    const ConvergenceParams *params,
+                    const ConvergenceSample *sample)
+{
+    const ConvergencePredictiveState *state = &engine->predictive;
+    const ConvergenceModel *model = &engine->model;
+    double rate = convergence_rate(state->held_bytes, state->held_ns);
+
+    return state->held >= DEAF_LOOKS && state->held_ns >= DEAF_NS &&
+           rate > state->begin_bytes_per_s * FOLLOWS &&
+           rate > model->drain_bytes_per_s * NO_PROGRESS &&
+           (sample->bulk_pass ||
+            convergence_model_remaining_s(model, sample->remaining_bytes,
+                                          convergence_threshold(engine, params),
+                                          rate, false) < 0);
+}
+
 /*
  * By vCPUs that run free while others are slowed, beyond what any vCPU
  * rewrites; where they are metered.
@@ -283,18 +342,6 @@ static double dirtied_by_free(const ConvergenceSample *sample)
         }
     }
     return sum;
-}
-
-static bool some_are_spared(const ConvergenceEngine *engine,
-                            const ConvergenceSample *sample)
-{
-    bool spared = false;
-
-    for (unsigned i = 0; i < sample->n_vcpus; i++) {
-        spared |= !sample->vcpus[i].throttle_pct;
-    }
-    return spared && sample->throttle_pct &&
-           convergence_tells_vcpus_apart(engine, sample);
 }
 
 /*
@@ -524,10 +571,16 @@ static void predictive_decide(ConvergenceEngine *engine,
     }
     if (!state->engaged) {
         state->engaged = true;
+        /* A lower bound is nothing to compare with. */
+        state->begin_bytes_per_s = engine->model.dirty_known ?
+            engine->model.last_dirty_bytes_per_s : HUGE_VAL;
         progress(state, sample);
     }
     count_looks(engine, params, sample);
-    if (state->in_vain_ns >= IN_VAIN_NS && state->in_vain >= IN_VAIN_LOOKS) {
+    learn_held(engine, params, sample);
+    state->was_deaf = is_deaf(engine, params, sample);
+    if (state->was_deaf || (state->in_vain_ns >= IN_VAIN_NS &&
+                            state->in_vain >= IN_VAIN_LOOKS)) {
         give_up(engine, params, sample, decision);
         return;
     }

@@ -313,6 +313,11 @@ typedef struct ConvergencePredictiveState {
     int64_t outpaced_ns;            /* at the most throttle, and too fast */
     int64_t in_vain_ns;             /* and without a new lowest */
     unsigned in_vain;               /* looks in that time */
+    /* Dirty rate before it was slowed; and what was, at the most throttle. */
+    double begin_bytes_per_s;
+    double held_bytes;
+    int64_t held_ns;
+    unsigned held;                  /* looks in that time */
     unsigned calm;                  /* looks in a row well below the target */
     unsigned mistaken;              /* looks that those told to read spoil */
     /* After it gave up. */
@@ -320,6 +325,7 @@ typedef struct ConvergencePredictiveState {
     double free_bytes_per_s;        /* dirty rate since */
     double drain_bytes_per_s;       /* drain rate then */
     unsigned times_given_up;
+    bool was_deaf;                  /* no throttle changed what it dirties */
     bool engaged;
     bool given_up;
 } ConvergencePredictiveState;

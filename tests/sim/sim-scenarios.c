@@ -189,7 +189,7 @@ const SimScenario sim_scenarios[] = {
             { .bytes = 2 * GIB, .rate_bytes_per_s = 400 * MB_PER_S,
               .capacity_bytes_per_s = 60 * GB_PER_S, .n_vcpus = 4 } } },
         .link = LINK_GBIT(1), .downtime_limit_ms = 300, .limit_s = 300,
-        .predictive = { .stuck = true, .released = true },
+        .predictive = { .stuck = true, .released = true, .max_lost_s = 30 },
         .dirty_limit = { LIMITED },
     }, {
         .name = "devices-below-link",

@@ -177,35 +177,108 @@ static void test_calm_guest_has_its_time_back_in_two_periods(void)
                     CONVERGENCE_PHASE_WATCHING);
 }
 
-/* Dirtying that no throttle changes: tried, told, and given back. */
-static void test_deaf_guest_is_given_up_and_let_be(void)
+/* What it does at full speed, and then, at the most throttle, half of that. */
+static Guest guest_that_follows_by_half(void)
 {
     Guest guest = guest_begin();
+
+    look(&guest, SECOND_NS, 200);
+    g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 94);
+    while (guest.engine.decision.throttle_pct < 99) {
+        look(&guest, LOOK_NS, 100);
+    }
+    return guest;
+}
+
+/* Not enough: told, held in case it helps yet, and given back. */
+static void test_too_little_is_given_up_after_ten_seconds(void)
+{
+    Guest guest = guest_that_follows_by_half();
     unsigned looks = 0;
 
-    /* First it is told, with the throttle held in case it helps yet ... */
     while (guest.engine.decision.phase != CONVERGENCE_PHASE_STUCK) {
         look(&guest, LOOK_NS, 100);
         g_assert_cmpuint(++looks, <=, 12);
     }
     g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 99);
     g_assert_nonnull(strstr(guest.engine.decision.reason, "sleep 99 %"));
-    /* ... and after ten seconds given back. */
     while (guest.engine.decision.throttle_pct) {
         look(&guest, LOOK_NS, 100);
         g_assert_cmpuint(++looks, <=, 50);
     }
+    g_assert_cmpuint(looks, >=, 40);
     g_assert_cmpint(guest.engine.decision.phase, ==, CONVERGENCE_PHASE_STUCK);
     g_assert_false(guest.engine.decision.predicted);
     g_assert_nonnull(strstr(guest.engine.decision.reason, "100.0 MB/s"));
     g_assert_nonnull(strstr(guest.engine.decision.reason, "64.0 MB/s"));
     g_assert_nonnull(strstr(guest.engine.decision.reason,
                             "still 100.0 MB/s at 99 %"));
-    for (unsigned i = 0; i < 20; i++) {
-        look(&guest, SECOND_NS, 100);
+    /* A trial of ten seconds needs a reason. */
+    for (unsigned i = 0; i < 100; i++) {
+        look(&guest, SECOND_NS, 200);
         g_assert_cmpint(guest.engine.decision.phase, ==,
                         CONVERGENCE_PHASE_STUCK);
         g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
+    }
+}
+
+/* Dirtying that no throttle changes: a second of it tells. */
+static void test_deaf_guest_is_let_be_and_tried_again(void)
+{
+    Guest guest = guest_begin();
+    int64_t quiet_s = 10;
+
+    look(&guest, SECOND_NS, 100);
+    for (unsigned trial = 0; trial < 4; trial++) {
+        int64_t held_ns = 0;
+
+        while (guest.engine.decision.throttle_pct) {
+            held_ns += guest.engine.decision.throttle_pct == 99 ? LOOK_NS : 0;
+            look(&guest, LOOK_NS, 100);
+        }
+        g_assert_cmpint(held_ns, ==, SECOND_NS);
+        for (int64_t s = 0; s < quiet_s - 1; s++) {
+            g_assert_cmpint(guest.engine.decision.phase, ==,
+                            CONVERGENCE_PHASE_STUCK);
+            g_assert_nonnull(strstr(guest.engine.decision.reason,
+                                    "still 100.0 MB/s at 99 %"));
+            look(&guest, SECOND_NS, 100);
+            g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
+        }
+        look(&guest, SECOND_NS, 100);
+        look(&guest, SECOND_NS, 100);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, >, 0);
+        quiet_s *= 2;
+    }
+}
+
+/* On either side of three quarters, of what outpaces the link, and of known. */
+static void test_what_is_taken_for_deaf(void)
+{
+    static const struct {
+        double before, held;
+        uint64_t unseen_mb;
+        bool deaf;
+    } rows[] = {
+        { 100, 76, 0, true }, { 100, 74, 0, false },
+        { 80, 65, 0, true }, { 80, 63, 0, false },
+        { 100, 76, 1, false },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin();
+        ConvergenceSample sample = fixture_sample(&guest.engine, SECOND_NS,
+                                                  rows[i].before, 64);
+        int64_t held_ns = 0;
+
+        sample.unseen_bytes = MB(rows[i].unseen_mb);
+        convergence_engine_update(&guest.engine, &guest.params, &sample);
+        while (guest.engine.decision.throttle_pct && held_ns < 3 * SECOND_NS) {
+            look(&guest, LOOK_NS, rows[i].held);
+            held_ns += LOOK_NS;
+        }
+        g_assert_true((guest.engine.decision.throttle_pct == 0) ==
+                      rows[i].deaf);
     }
 }
 
@@ -220,12 +293,9 @@ static void test_how_long_it_is_held_in_vain(void)
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
-        Guest guest = guest_begin();
+        Guest guest = guest_that_follows_by_half();
         unsigned looks = 0;
 
-        while (guest.engine.decision.throttle_pct < 99) {
-            look(&guest, SECOND_NS, 100);
-        }
         while (guest.engine.decision.throttle_pct) {
             look(&guest, rows[i].look_ms * NS_PER_MS, 100);
             looks++;
@@ -245,12 +315,9 @@ static void test_how_soon_the_most_is_said_to_be_too_little(void)
     } rows[] = { { 100, 10 }, { 250, 4 }, { 500, 2 }, { 4000, 2 } };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
-        Guest guest = guest_begin();
+        Guest guest = guest_that_follows_by_half();
         unsigned looks = 0;
 
-        while (guest.engine.decision.throttle_pct < 99) {
-            look(&guest, SECOND_NS, 100);
-        }
         while (guest.engine.decision.phase != CONVERGENCE_PHASE_STUCK) {
             look(&guest, rows[i].look_ms * NS_PER_MS, 100);
             looks++;
@@ -262,7 +329,7 @@ static void test_how_soon_the_most_is_said_to_be_too_little(void)
 
 static void test_a_faster_link_is_a_reason_to_try_again(void)
 {
-    Guest guest = guest_begin();
+    Guest guest = guest_that_follows_by_half();
 
     do {
         look(&guest, LOOK_NS, 100);
@@ -418,8 +485,12 @@ int main(int argc, char **argv)
                     test_guest_that_writes_everywhere_is_slowed_early);
     g_test_add_func("/convergence/predictive/calm",
                     test_calm_guest_has_its_time_back_in_two_periods);
+    g_test_add_func("/convergence/predictive/too-little",
+                    test_too_little_is_given_up_after_ten_seconds);
     g_test_add_func("/convergence/predictive/deaf",
-                    test_deaf_guest_is_given_up_and_let_be);
+                    test_deaf_guest_is_let_be_and_tried_again);
+    g_test_add_func("/convergence/predictive/taken-for-deaf",
+                    test_what_is_taken_for_deaf);
     g_test_add_func("/convergence/predictive/in-vain",
                     test_how_long_it_is_held_in_vain);
     g_test_add_func("/convergence/predictive/outpaced",
