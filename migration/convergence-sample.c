@@ -307,7 +307,7 @@ static uint64_t carried_bytes(const SampleBase *base, uint64_t gone_bytes)
     return MIN(gone_bytes, pages_to_bytes(sent_pages() - base->sent_pages));
 }
 
-/* By the sums since the start: compression threads count late what they sent. */
+/* By the sums since the start: compression threads are late to count. */
 static uint64_t newly_freed_bytes(ConvergenceSampler *sampler)
 {
     uint64_t sent = pages_to_bytes(sent_pages() - sampler->start_sent_pages);

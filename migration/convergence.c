@@ -598,7 +598,7 @@ bool convergence_sync_end(void)
     return convergence.pass_count.counts;
 }
 
-/* With the lock of the bitmap, since the guest may say what is free meanwhile. */
+/* With the lock of the bitmap: the guest may say what is free meanwhile. */
 static void take_census(void)
 {
     int64_t begin_ns = now_ns();

@@ -177,7 +177,7 @@ void convergence_params_changed(void);
 /* What a census remembers; zero-initialise it for the first of a migration. */
 typedef struct ConvergenceUntouched {
     bool has_account;
-    double zero_part;           /* of what is mapped: the host's page of zeroes */
+    double zero_part;           /* of what is mapped: the host's zero page */
     double swapped_part;        /* of what is not mapped */
 } ConvergenceUntouched;
 
@@ -193,8 +193,9 @@ typedef struct ConvergenceUntouched {
 uint64_t convergence_untouched_bytes(ConvergenceUntouched *untouched);
 
 /**
- * convergence_present_bytes: guest RAM that the guest has: what is plugged, less
- * what a balloon took
+ * convergence_present_bytes: guest RAM that the guest has
+ *
+ * What is plugged, less what a balloon took.
  *
  * BQL held.
  */

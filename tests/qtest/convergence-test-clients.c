@@ -280,16 +280,16 @@ static void test_downtime_limit_above_the_cap(void)
 
 void convergence_add_clients_tests(void)
 {
-    qtest_add_data_func("/convergence/clients/passes/off", NULL,
-                        test_passes_are_passes);
     qtest_add_data_func("/convergence/clients/passes/step", "step",
                         test_passes_are_passes);
     qtest_add_func("/convergence/clients/xbzrle", test_xbzrle_ages_by_passes);
     qtest_add_func("/convergence/clients/off/endless", test_off_says_why);
     qtest_add_func("/convergence/clients/off/file", test_off_and_a_file);
-    qtest_add_func("/convergence/clients/downtime-limit",
-                   test_downtime_limit_above_the_cap);
     if (vm_test_long()) {
+        qtest_add_func("/convergence/clients/downtime-limit",
+                       test_downtime_limit_above_the_cap);
+        qtest_add_data_func("/convergence/clients/passes/off", NULL,
+                            test_passes_are_passes);
         qtest_add_data_func("/convergence/clients/passes/predictive",
                             "predictive", test_passes_are_passes);
         qtest_add_func("/convergence/clients/off/deadline",
