@@ -176,7 +176,7 @@ static gboolean measure_queries(const MigrateSpec *spec, GError **errp)
     slow.bandwidth_bytes_per_s = 1000 * 1000;
     ok = migrate_pair_start(&pair, &slow, errp) &&
          migrate_pair_configure(&pair, &slow, errp) &&
-         migrate_pair_go(&pair, errp);
+         migrate_pair_go(&pair, NULL, errp);
     if (ok) {
         /* Several decisions have been taken: nothing is missing in a reply */
         g_usleep(3 * G_USEC_PER_SEC);

@@ -203,6 +203,18 @@ GArray *guest_work_timeline(GuestWork *work, gint64 base_us, gint64 start_us,
     return spans;
 }
 
+double guest_work_stood_still_ms(GuestWork *work)
+{
+    double ms = -1;
+
+    g_mutex_lock(&work->lock);
+    if (work->nr_reports[SOURCE] && work->nr_reports[DESTINATION]) {
+        ms = (work->offset_us[DESTINATION] - work->offset_us[SOURCE]) / 1e3;
+    }
+    g_mutex_unlock(&work->lock);
+    return ms;
+}
+
 guint64 guest_work_bad_pages(GuestWork *work)
 {
     const WorklogReport *report;

@@ -94,6 +94,12 @@ typedef struct GuestWorkLatency {
 void guest_work_latency(GuestWork *work, gint64 base_us, gint64 start_us,
                         gint64 end_us, GuestWorkLatency *latencies);
 
+/*
+ * For how long the guest's clock stood still between source and destination,
+ * in ms: the downtime as the guest has it.  -1: one side has not reported.
+ */
+double guest_work_stood_still_ms(GuestWork *work);
+
 /* Pages that a verifying load found corrupt, the latest count */
 guint64 guest_work_bad_pages(GuestWork *work);
 

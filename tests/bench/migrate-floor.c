@@ -62,7 +62,7 @@ gboolean migrate_measure_floor(const MigrateSpec *spec, MigrateFloor *floor,
         migrate_pair_configure(&pair, &reference, errp)) {
         migrate_sleep_ms(migrate_settle_ms(spec));
         start_us = g_get_monotonic_time();
-        if (migrate_pair_go(&pair, errp)) {
+        if (migrate_pair_go(&pair, NULL, errp)) {
             info = wait_bulk_pass(&pair, limit_s, errp);
         }
     }

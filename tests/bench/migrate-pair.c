@@ -163,13 +163,17 @@ gboolean migrate_run_with_uri(QmpClient *qmp, const char *command,
     return qmp_run(qmp, command, arguments, errp);
 }
 
-gboolean migrate_pair_go(MigratePair *pair, GError **errp)
+gboolean migrate_pair_go(MigratePair *pair, Wire *wire, GError **errp)
 {
     g_autofree char *uri = vm_migrate_uri(pair->destination);
 
+    if (wire) {
+        wire_set_target(wire, uri);
+    }
     return migrate_run_with_uri(vm_qmp(pair->destination), "migrate-incoming",
                                 uri, errp) &&
-           migrate_run_with_uri(vm_qmp(pair->source), "migrate", uri, errp);
+           migrate_run_with_uri(vm_qmp(pair->source), "migrate",
+                                wire ? wire_uri(wire) : uri, errp);
 }
 
 gint64 migrate_info_int(JsonObject *info, const char *group,

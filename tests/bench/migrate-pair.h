@@ -39,8 +39,11 @@ gboolean migrate_side_configure(QmpClient *qmp, const MigrateSpec *spec,
 gboolean migrate_run_with_uri(QmpClient *qmp, const char *command,
                               const char *uri, GError **errp);
 
-/* Returns once the migration is under way */
-gboolean migrate_pair_go(MigratePair *pair, GError **errp);
+/*
+ * Returns once the migration is under way, over the @wire if there is one,
+ * which takes the pair's destination for its target
+ */
+gboolean migrate_pair_go(MigratePair *pair, Wire *wire, GError **errp);
 
 /* Kills both */
 void migrate_pair_clear(MigratePair *pair);

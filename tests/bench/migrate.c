@@ -335,6 +335,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
 
     result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
     result->downtime_ms = -1;
+    result->felt_downtime_ms = -1;
     if (!migrate_pair_start(&pair, spec, errp) ||
         !migrate_pair_configure(&pair, spec, errp)) {
         migrate_pair_clear(&pair);
@@ -354,7 +355,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
         (vm_cpu_wait_ns(pair.source) - base_wait_ns) / 10.0 /
         (start_us - base_us) / spec->smp;
 
-    if (!migrate_pair_go(&pair, errp)) {
+    if (!migrate_pair_go(&pair, spec->wire, errp)) {
         migrate_pair_clear(&pair);
         return NULL;
     }
@@ -367,6 +368,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     result->main_thread_ns = vm_main_thread_ns(pair.source) - main_thread_ns;
     if (result->outcome == MIGRATE_COMPLETED) {
         check_arrival(&pair, result);
+        result->felt_downtime_ms = guest_work_stood_still_ms(pair.work);
     }
     take_account(&pair, result, base_us, start_us);
     take_held(result, before_ns, after_ns);

@@ -14,6 +14,7 @@
 
 #include "guest-work.h"
 #include "qmp.h"
+#include "wire.h"
 
 #define MIGRATE_MAX_METERED 4
 
@@ -52,6 +53,8 @@ typedef struct MigrateSpec {
     unsigned mem_mib;
     unsigned smp;
     guint64 bandwidth_bytes_per_s;
+    /* Goes over this TCP wire, whose target it sets; NULL: directly */
+    Wire *wire;
     unsigned downtime_limit_ms;
     unsigned cap_s;                 /* given up, and so reported, after this */
     unsigned baseline_ms;           /* undisturbed run before; 0: 2000 */
@@ -78,7 +81,8 @@ typedef struct MigrateResult {
     /* vCPUs that slept for half of their time or more in the last look: "0,3" */
     char *slowed;
     gint64 total_ms;            /* when capped: the cap */
-    gint64 downtime_ms;         /* -1: none measured */
+    gint64 downtime_ms;         /* as QEMU has it; -1: none measured */
+    double felt_downtime_ms;    /* as the guest has it; -1: not known */
     gint64 expected_downtime_ms; /* as foretold last before the switch-over */
     guint64 sent_bytes;
     guint64 passes;

@@ -177,6 +177,9 @@ static void add_result(JsonBuilder *b, const MigrateResult *result)
     } else {
         json_builder_add_null_value(b);
     }
+    if (result->felt_downtime_ms >= 0) {
+        add_double(b, "felt_downtime_ms", result->felt_downtime_ms);
+    }
     add_int(b, "expected_downtime_ms", result->expected_downtime_ms);
     add_int(b, "sent_bytes", result->sent_bytes);
     add_int(b, "passes", result->passes);

@@ -9,6 +9,10 @@
  * sent all and closes, the target still reads the rest; when the target
  * closes, there is nobody left to read and the source is told at once, also
  * while the wire is stalled.
+ *
+ * A unix socket holds some 200 KB of what was sent and is still to go.  Over
+ * TCP it is what the sender's kernel allows, megabytes, as on a real link: so
+ * that it stands there and not here, little is read ahead of the rate.
  */
 
 #include "wire.h"
@@ -17,23 +21,38 @@
 
 #include <gio/gunixsocketaddress.h>
 #include <glib/gstdio.h>
+#include <sys/socket.h>
 
-/* Small, so that a slow wire is an even one */
+/* Small, so that a slow wire is an even one; a fast one has no time for that */
 #define PIECE_BYTES (16 * 1024)
+#define MAX_PIECE_BYTES (256 * 1024)
+#define PIECES_PER_S 1000
+/* What a thread that slept for too long may make up for */
+#define LATE_US 2000
+/* The least that TCP gets along with over loopback, whose packets are 64 KiB */
+#define TCP_RECEIVE_BYTES (64 * 1024)
+
+/* What the pumps of one wire, or of several beside each other, share */
+typedef struct Line {
+    gint wires;
+    GMutex lock;
+    /* Guarded by lock */
+    guint64 rate_bytes_per_s;
+    gint64 free_at_us;          /* when the line has sent what it took */
+} Line;
 
 struct Wire {
     char *dir;
     char *uri;
-    char *target_path;
     GSocket *listener;
     GCancellable *stop;
     GThread *acceptor;
+    Line *line;
 
     GMutex lock;
     GCond changed;
     /* Guarded by lock */
-    guint64 rate_bytes_per_s;
-    gint64 free_at_us;          /* when the wire has sent what it took */
+    char *target_path;
     gboolean stalled;
     gboolean cut;
     GPtrArray *pumps;
@@ -57,24 +76,63 @@ static void pump_free(void *opaque)
     g_free(pump);
 }
 
-/* Waits until @bytes may go; FALSE if the wire is cut */
+static Line *line_new(void)
+{
+    Line *line = g_new0(Line, 1);
+
+    line->wires = 1;
+    g_mutex_init(&line->lock);
+    return line;
+}
+
+static void line_unref(Line *line)
+{
+    if (line && g_atomic_int_dec_and_test(&line->wires)) {
+        g_mutex_clear(&line->lock);
+        g_free(line);
+    }
+}
+
+/* Returns when @bytes will have gone, in turn with what others send */
+static gint64 line_take(Line *line, gsize bytes)
+{
+    gint64 free_at_us;
+
+    g_mutex_lock(&line->lock);
+    line->free_at_us = MAX(line->free_at_us,
+                           g_get_monotonic_time() - LATE_US);
+    if (line->rate_bytes_per_s) {
+        line->free_at_us += bytes * G_USEC_PER_SEC / line->rate_bytes_per_s;
+    }
+    free_at_us = line->free_at_us;
+    g_mutex_unlock(&line->lock);
+    return free_at_us;
+}
+
+static gsize line_piece_bytes(Line *line)
+{
+    guint64 bytes;
+
+    g_mutex_lock(&line->lock);
+    bytes = line->rate_bytes_per_s ? line->rate_bytes_per_s / PIECES_PER_S :
+                                     PIECE_BYTES;
+    g_mutex_unlock(&line->lock);
+    return CLAMP(bytes, PIECE_BYTES, MAX_PIECE_BYTES);
+}
+
+/* Waits until @bytes have gone; FALSE if the wire is cut */
 static gboolean wire_pass(Wire *wire, gsize bytes)
 {
-    gint64 now_us;
+    gint64 gone_us = line_take(wire->line, bytes);
     gboolean cut;
 
     g_mutex_lock(&wire->lock);
-    now_us = g_get_monotonic_time();
-    wire->free_at_us = MAX(wire->free_at_us, now_us);
-    if (wire->rate_bytes_per_s) {
-        wire->free_at_us += bytes * G_USEC_PER_SEC / wire->rate_bytes_per_s;
-    }
     while (!wire->cut &&
-           (wire->stalled || wire->free_at_us > g_get_monotonic_time())) {
+           (wire->stalled || gone_us > g_get_monotonic_time())) {
         if (wire->stalled) {
             g_cond_wait(&wire->changed, &wire->lock);
         } else {
-            g_cond_wait_until(&wire->changed, &wire->lock, wire->free_at_us);
+            g_cond_wait_until(&wire->changed, &wire->lock, gone_us);
         }
     }
     cut = wire->cut;
@@ -99,12 +157,13 @@ static gboolean send_all(GSocket *socket, const char *data, gsize bytes)
 static void *pump_main(void *opaque)
 {
     Pump *pump = opaque;
-    char data[PIECE_BYTES];
+    g_autofree char *data = g_malloc(MAX_PIECE_BYTES);
     gboolean ok = TRUE;
     gssize n;
 
-    while (ok && (n = g_socket_receive(pump->from, data, sizeof(data), NULL,
-                                       NULL)) > 0) {
+    while (ok && (n = g_socket_receive(pump->from, data,
+                                       line_piece_bytes(pump->wire->line),
+                                       NULL, NULL)) > 0) {
         ok = wire_pass(pump->wire, n) && send_all(pump->to, data, n);
     }
     if (ok && pump->from_source) {
@@ -142,11 +201,11 @@ static void *acceptor_main(void *opaque)
     GSocket *source;
 
     while ((source = g_socket_accept(wire->listener, wire->stop, NULL))) {
-        g_autoptr(GSocketAddress) address =
-            g_unix_socket_address_new(wire->target_path);
+        g_autoptr(GSocketAddress) address = NULL;
         g_autoptr(GSocket) target = unix_socket(NULL);
 
         g_mutex_lock(&wire->lock);
+        address = g_unix_socket_address_new(wire->target_path);
         if (!wire->cut && target &&
             g_socket_connect(target, address, NULL, NULL)) {
             add_pump(wire, source, target, TRUE);
@@ -158,7 +217,14 @@ static void *acceptor_main(void *opaque)
     return NULL;
 }
 
-static gboolean start_listening(Wire *wire, GError **errp)
+static gboolean listen_on(Wire *wire, GSocketAddress *address, GError **errp)
+{
+    return wire->listener &&
+           g_socket_bind(wire->listener, address, FALSE, errp) &&
+           g_socket_listen(wire->listener, errp);
+}
+
+static gboolean listen_unix(Wire *wire, GError **errp)
 {
     g_autofree char *path = NULL;
     g_autoptr(GSocketAddress) address = NULL;
@@ -172,25 +238,71 @@ static gboolean start_listening(Wire *wire, GError **errp)
     wire->uri = g_strconcat("unix:", path, NULL);
     address = g_unix_socket_address_new(path);
     wire->listener = unix_socket(errp);
-    return wire->listener &&
-           g_socket_bind(wire->listener, address, FALSE, errp) &&
-           g_socket_listen(wire->listener, errp);
+    return listen_on(wire, address, errp);
 }
 
-Wire *wire_new(const char *target_uri, GError **errp)
+static gboolean listen_tcp(Wire *wire, GError **errp)
+{
+    g_autoptr(GSocketAddress) any =
+        g_inet_socket_address_new_from_string("127.0.0.1", 0);
+    g_autoptr(GSocketAddress) address = NULL;
+
+    wire->listener = g_socket_new(G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM,
+                                  G_SOCKET_PROTOCOL_TCP, errp);
+    /* Before it listens: a window that was offered is not taken back */
+    if (!wire->listener ||
+        !g_socket_set_option(wire->listener, SOL_SOCKET, SO_RCVBUF,
+                             TCP_RECEIVE_BYTES, errp) ||
+        !listen_on(wire, any, errp) ||
+        !(address = g_socket_get_local_address(wire->listener, errp))) {
+        return FALSE;
+    }
+    wire->uri = g_strdup_printf("tcp:127.0.0.1:%u",
+        g_inet_socket_address_get_port(G_INET_SOCKET_ADDRESS(address)));
+    return TRUE;
+}
+
+void wire_set_target(Wire *wire, const char *target_uri)
+{
+    g_mutex_lock(&wire->lock);
+    g_free(wire->target_path);
+    wire->target_path = g_strdup(target_uri + strlen("unix:"));
+    g_mutex_unlock(&wire->lock);
+}
+
+static Wire *make_wire(const char *target_uri, Line *line,
+                       gboolean (*start)(Wire *, GError **), GError **errp)
 {
     g_autoptr(Wire) wire = g_new0(Wire, 1);
 
     g_mutex_init(&wire->lock);
     g_cond_init(&wire->changed);
+    wire->line = line;
     wire->pumps = g_ptr_array_new_with_free_func(pump_free);
     wire->stop = g_cancellable_new();
-    wire->target_path = g_strdup(target_uri + strlen("unix:"));
-    if (!start_listening(wire, errp)) {
+    if (target_uri) {
+        wire_set_target(wire, target_uri);
+    }
+    if (!start(wire, errp)) {
         return NULL;
     }
     wire->acceptor = g_thread_new("wire", acceptor_main, wire);
     return g_steal_pointer(&wire);
+}
+
+Wire *wire_new(const char *target_uri, GError **errp)
+{
+    return make_wire(target_uri, line_new(), listen_unix, errp);
+}
+
+Wire *wire_new_tcp(const char *target_uri, Wire *beside, GError **errp)
+{
+    Line *line = beside ? beside->line : line_new();
+
+    if (beside) {
+        g_atomic_int_inc(&line->wires);
+    }
+    return make_wire(target_uri, line, listen_tcp, errp);
 }
 
 void wire_free(Wire *wire)
@@ -212,6 +324,7 @@ void wire_free(Wire *wire)
     g_free(wire->dir);
     g_free(wire->uri);
     g_free(wire->target_path);
+    line_unref(wire->line);
     g_cond_clear(&wire->changed);
     g_mutex_clear(&wire->lock);
     g_free(wire);
@@ -224,11 +337,10 @@ const char *wire_uri(Wire *wire)
 
 void wire_set_rate(Wire *wire, guint64 bytes_per_s)
 {
-    g_mutex_lock(&wire->lock);
-    wire->rate_bytes_per_s = bytes_per_s;
-    wire->free_at_us = 0;
-    g_cond_broadcast(&wire->changed);
-    g_mutex_unlock(&wire->lock);
+    g_mutex_lock(&wire->line->lock);
+    wire->line->rate_bytes_per_s = bytes_per_s;
+    wire->line->free_at_us = 0;
+    g_mutex_unlock(&wire->line->lock);
 }
 
 void wire_stall(Wire *wire, gboolean stalled)

@@ -22,13 +22,25 @@ typedef struct Wire Wire;
  */
 Wire *wire_new(const char *target_uri, GError **errp);
 
+/*
+ * The same over TCP, with the kernel's own buffers at the sender.  @target_uri
+ * may be NULL until wire_set_target().  @beside (NULL: none) and this one share one line: one rate for both of them.
+ */
+Wire *wire_new_tcp(const char *target_uri, Wire *beside, GError **errp);
+
+/* Where connections go that come from now on */
+void wire_set_target(Wire *wire, const char *target_uri);
+
 /* Cuts it and ends its threads */
 void wire_free(Wire *wire);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Wire, wire_free)
 
 const char *wire_uri(Wire *wire);
 
-/* All connections together; 0: as fast as it goes */
+/*
+ * All connections together, those of wires beside it too, from the next piece
+ * on; 0: as fast as it goes
+ */
 void wire_set_rate(Wire *wire, guint64 bytes_per_s);
 
 /* Nothing gets through until it is called again with FALSE */
