@@ -45,6 +45,16 @@
  */
 #define SWITCHOVER_RESERVE 0.1
 #define MAX_RESERVE 0.4
+/*
+ * Another sender may take half of a link at any time.  What has been seen to be
+ * taken in the last seconds is left to it, up to that.
+ */
+#define MAX_SHARED_RESERVE 0.5
+/*
+ * Where devices eat the limit up, half of it has to do for pages: better a
+ * downtime that is too long by that than none at all.
+ */
+#define MAX_DEVICES_PART 0.5
 /* Where syncs eat the limit up, a quarter of it has to do for pages. */
 #define MAX_SYNC_PART 0.75
 /* A wire this near to max-bandwidth is held back by it. */
@@ -131,34 +141,81 @@ uint64_t convergence_limit_ms(const ConvergenceEngine *engine,
            engine->deadline.downtime_limit_ms : params->downtime_limit_ms;
 }
 
-uint64_t convergence_engine_threshold_bytes(const ConvergenceEngine *engine,
-                                            uint64_t downtime_limit_ms,
-                                            double bandwidth_bytes_per_s)
+void convergence_engine_see_link(ConvergenceEngine *engine,
+                                 const ConvergenceLinkView *view)
+{
+    engine->link = *view;
+}
+
+/* What the wire carries, as far as can be told, without a reserve. */
+static double wire_rate(const ConvergenceEngine *engine,
+                        double bandwidth_bytes_per_s)
 {
     const ConvergenceModel *model = &engine->model;
+    uint64_t recent = engine->link.recent_bytes_per_s;
+    double rate = model->samples < MIN_SAMPLES ||
+                  !(model->link_bytes_per_s > 0) ? bandwidth_bytes_per_s :
+                  model->link_bytes_per_s;
+
+    return recent && recent < rate ? recent : rate;
+}
+
+/* What the switch-over may reckon with, on the wire. */
+static double switchover_rate(const ConvergenceEngine *engine,
+                              const ConvergenceParams *params,
+                              double bandwidth_bytes_per_s)
+{
+    const ConvergenceModel *model = &engine->model;
+    uint64_t low = engine->link.low_bytes_per_s;
+    double wire = wire_rate(engine, bandwidth_bytes_per_s);
     double reserve = convergence_clamp(SWITCHOVER_RESERVE +
                                        model->wire_deviation, 0, MAX_RESERVE);
+    double rate = wire * (1 - reserve);
+
+    if (params->switchover_bytes_per_s) {
+        return params->switchover_bytes_per_s * (1 - SWITCHOVER_RESERVE);
+    }
+    if (low) {
+        rate = MIN(rate, convergence_clamp(low * (1 - SWITCHOVER_RESERVE),
+                                           wire * (1 - MAX_SHARED_RESERVE),
+                                           wire));
+    }
+    return MAX(rate, engine->link.burst_bytes_per_s);
+}
+
+static double page_bytes_per_wire_byte(const ConvergenceModel *model)
+{
+    return model->samples >= MIN_SAMPLES &&
+           model->page_bytes_per_wire_byte > 0 ?
+           model->page_bytes_per_wire_byte : 1;
+}
+
+uint64_t convergence_engine_threshold_bytes(const ConvergenceEngine *engine,
+                                            const ConvergenceParams *params,
+                                            uint64_t downtime_limit_ms,
+                                            double bandwidth_bytes_per_s,
+                                            uint64_t queued_bytes)
+{
+    const ConvergenceModel *model = &engine->model;
     /* The last sync is part of the downtime. */
     double sync_ms = convergence_clamp(model->sync_cost_ns / NS_PER_MS, 0,
                                        downtime_limit_ms * MAX_SYNC_PART);
-    double drain = model->link_bytes_per_s;
+    double all_bytes = switchover_rate(engine, params, bandwidth_bytes_per_s) *
+                       (downtime_limit_ms - sync_ms) / 1000;
+    double devices_bytes = convergence_clamp(engine->link.devices_bytes, 0,
+                                             all_bytes * MAX_DEVICES_PART);
 
-    if (model->page_bytes_per_wire_byte > 0) {
-        drain *= model->page_bytes_per_wire_byte;
-    }
-    if (model->samples < MIN_SAMPLES || !(drain > 0)) {
-        drain = bandwidth_bytes_per_s;
-    }
-    return convergence_to_u64(drain * (downtime_limit_ms - sync_ms) / 1000 *
-                              (1 - reserve));
+    return convergence_to_u64((all_bytes - devices_bytes - queued_bytes) *
+                              page_bytes_per_wire_byte(model));
 }
 
 double convergence_threshold(const ConvergenceEngine *engine,
                              const ConvergenceParams *params)
 {
+    /* What is queued now will be gone by then: it is waited for. */
     return convergence_engine_threshold_bytes(
-        engine, convergence_limit_ms(engine, params),
-        engine->model.drain_bytes_per_s);
+        engine, params, convergence_limit_ms(engine, params),
+        engine->model.wire_bytes_per_s, 0);
 }
 
 int64_t convergence_look_ns(const ConvergenceEngine *engine,
@@ -242,7 +299,9 @@ static double forecast_s(const ConvergenceEngine *engine,
     double rest_s;
 
     if (!sample->bulk_pass) {
-        return convergence_model_remaining_s(model, sample->remaining_bytes,
+        return convergence_model_remaining_s(model, sample->remaining_bytes +
+                                             sample->queued_bytes *
+                                             page_bytes_per_wire_byte(model),
                                              threshold_bytes, planned,
                                              engine->planned_is_new);
     }
@@ -254,13 +313,25 @@ static double forecast_s(const ConvergenceEngine *engine,
 
 /*
  * max-bandwidth does not hold while the guest is stopped: what is left then
- * goes at the rate of a wire that was never seen.
+ * goes at the rate of a wire that was never seen, but for what bursts tell.
  */
 static bool wire_is_capped(const ConvergenceModel *model,
                            const ConvergenceSample *sample)
 {
     return sample->bandwidth_bytes_per_s &&
            model->link_bytes_per_s > sample->bandwidth_bytes_per_s * CAPPED;
+}
+
+/* How long the guest will stand still for @bytes of pages. */
+static double downtime_s(const ConvergenceEngine *engine,
+                         const ConvergenceParams *params, double bytes)
+{
+    const ConvergenceModel *model = &engine->model;
+    double wire = params->switchover_bytes_per_s ?:
+                  MAX(model->wire_bytes_per_s, engine->link.burst_bytes_per_s);
+
+    return (bytes / page_bytes_per_wire_byte(model) +
+            engine->link.devices_bytes) / MAX(wire, 1);
 }
 
 /* While the guest does what the policy plans with. */
@@ -274,7 +345,7 @@ static void forecast(const ConvergenceEngine *engine,
     double remaining_s = forecast_s(engine, sample, threshold_bytes);
     double last_bytes = sample->remaining_bytes < threshold_bytes ?
                         sample->remaining_bytes : threshold_bytes;
-    double downtime_s;
+    double down_s;
 
     decision->predicted = model->samples >= MIN_SAMPLES && remaining_s >= 0 &&
                           model->drain_bytes_per_s >= 1 &&
@@ -282,15 +353,15 @@ static void forecast(const ConvergenceEngine *engine,
     if (!decision->predicted) {
         return;
     }
-    downtime_s = last_bytes / model->drain_bytes_per_s;
+    down_s = downtime_s(engine, params, last_bytes);
     if (wire_is_capped(model, sample)) {
         remaining_s = ceil(remaining_s / CAPPED_LOOP_S) * CAPPED_LOOP_S;
     } else {
-        remaining_s += downtime_s;
+        remaining_s += down_s;
     }
     decision->predicted_remaining_ms = convergence_to_u64(
         convergence_clamp(remaining_s, 0, 1e9) * 1000);
-    decision->predicted_downtime_ms = convergence_to_u64(downtime_s * 1000);
+    decision->predicted_downtime_ms = convergence_to_u64(down_s * 1000);
     decision->predicted_error_pct =
         convergence_clamp(model->jitter * 100, 5, 100);
 }
@@ -423,6 +494,7 @@ convergence_engine_update(ConvergenceEngine *engine,
         convergence_learn_shares(sample);
     }
     convergence_estimate_learn(engine, sample);
+    convergence_engine_see_link(engine, &sample->link);
     convergence_model_update(&engine->model, sample,
                              engine->probed || engine->devices.tried);
     engine->planned_bytes_per_s = engine->model.dirty_bytes_per_s;

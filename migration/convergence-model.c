@@ -9,7 +9,8 @@
  *            a run of zero pages says nothing about the link, and a slow
  *            second of the link says nothing about the pages.  Zero pages do
  *            not count: those that are dirtied again are seldom zero, and a
- *            switch-over that reckons with them takes too long.
+ *            switch-over that reckons with them takes too long.  What
+ *            stands in a send queue has not gone yet.
  *   dirty    different pages written per second, whether they waited to be
  *            sent or not.  Newly dirtied pages alone saturate: while much
  *            remains most writes hit pages that are dirty anyway, and the
@@ -79,10 +80,11 @@ static double smooth(const ConvergenceModel *model, double old, double new,
 
 /* What the switch-over can reckon with: nothing is sent during a sync. */
 static void learn_link(ConvergenceModel *model,
-                       const ConvergenceSample *sample, double weight)
+                       const ConvergenceSample *sample,
+                       uint64_t carried_bytes, double weight)
 {
     int64_t sending_ns = sample->interval_ns - sample->sync_cost_ns;
-    double rate = convergence_rate(sample->wire_bytes, sending_ns);
+    double rate = convergence_rate(carried_bytes, sending_ns);
     double mean = model->link_bytes_per_s;
 
     if (!(rate > 0)) {
@@ -96,24 +98,37 @@ static void learn_link(ConvergenceModel *model,
     model->link_bytes_per_s = smooth(model, mean, rate, mean > 0 ? weight : 1);
 }
 
+/* What has left the sender's queue, whoever put it there and when. */
+static uint64_t take_carried(ConvergenceModel *model,
+                             const ConvergenceSample *sample)
+{
+    uint64_t before = model->queued_bytes;
+
+    model->queued_bytes = sample->queued_bytes;
+    return sample->wire_bytes + before > sample->queued_bytes ?
+           sample->wire_bytes + before - sample->queued_bytes : 0;
+}
+
 static void learn_drain(ConvergenceModel *model,
                         const ConvergenceSample *sample, double weight)
 {
-    double wire = convergence_rate(sample->wire_bytes, sample->interval_ns);
+    uint64_t carried_bytes = take_carried(model, sample);
+    double wire = convergence_rate(carried_bytes, sample->interval_ns);
     uint64_t pages_bytes = sample->drained_bytes;
 
-    if (sample->wire_bytes < MIN_WIRE_BYTES) {
+    if (sample->wire_bytes < MIN_WIRE_BYTES ||
+        carried_bytes < MIN_WIRE_BYTES) {
         /* Nothing to send, or a stalled link: in either case no measure. */
         return;
     }
-    learn_link(model, sample, weight);
+    learn_link(model, sample, carried_bytes, weight);
     model->wire_bytes_per_s =
         smooth(model, model->wire_bytes_per_s, wire,
                model->wire_bytes_per_s > 0 ? weight : 1);
     model->pass_bytes_per_s =
         smooth(model, model->pass_bytes_per_s,
-               convergence_rate(sample->drained_bytes, sample->interval_ns),
-               weight);
+               convergence_rate(sample->drained_bytes, sample->interval_ns) *
+               carried_bytes / sample->wire_bytes, weight);
     pages_bytes -= sample->zero_bytes < pages_bytes ? sample->zero_bytes :
                    pages_bytes;
     if (sample->bulk_pass) {

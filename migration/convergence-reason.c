@@ -292,14 +292,15 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
 
     append(&text, "auto=%d policy=%s by_auto=%d initial=%u increment=%u max=%u "
            "threshold=%u tailslow=%d period_ms=%" PRIu32 " downtime_ms=%"
-           PRIu64 " vcpu_limit=%" PRIu64, params->auto_converge,
+           PRIu64 " vcpu_limit=%" PRIu64 " switchover=%" PRIu64, params->auto_converge,
            params->policy ? params->policy->name : "none",
            params->policy_by_auto,
            params->initial_throttle_pct, params->throttle_increment_pct,
            params->max_throttle_pct, params->trigger_threshold_pct,
            params->tailslow, params->sync_period_ms,
            convergence_limit_ms(engine, params),
-           params->vcpu_dirty_limit_bytes_per_s);
+           params->vcpu_dirty_limit_bytes_per_s,
+           params->switchover_bytes_per_s);
     append(&text, " now_ns=%" PRId64 " interval_ns=%" PRId64 " dirtied=%"
            PRIu64 " touched=%" PRIu64 " unseen=%" PRIu64 " drained=%" PRIu64
            " zero=%" PRIu64 " wire=%" PRIu64 " remaining=%" PRIu64
@@ -311,6 +312,10 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
            sample->remaining_bytes, sample->ram_bytes,
            sample->bulk_remaining_bytes, sample->bulk_empty_bytes,
            sample->bandwidth_bytes_per_s);
+    append(&text, " queued=%" PRIu64 " recent=%" PRIu64 " low=%" PRIu64
+           " burst=%" PRIu64 " devices=%" PRIu64, sample->queued_bytes,
+           sample->link.recent_bytes_per_s, sample->link.low_bytes_per_s,
+           sample->link.burst_bytes_per_s, sample->link.devices_bytes);
     append(&text, " sync_cost_ns=%" PRId64 " sync_busy_ns=%" PRId64
            " throttle=%u bulk=%d valid=%d meter=%s metered=%d run_times=%d",
            sample->sync_cost_ns, sample->sync_busy_ns, sample->throttle_pct,

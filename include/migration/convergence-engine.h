@@ -79,7 +79,46 @@ typedef struct ConvergenceParams {
     uint64_t max_transfer_pct;          /* of guest RAM, 0: never */
     ConvergenceAction timeout_action;
     uint64_t vcpu_dirty_limit_bytes_per_s;  /* 0: from the bandwidth */
+    uint64_t switchover_bytes_per_s;    /* of the wire; 0: as measured */
 } ConvergenceParams;
+
+/* A stream as it is seen from outside; all but the rates since it began. */
+typedef struct ConvergenceLinkLook {
+    int64_t now_ns;
+    uint64_t sent_bytes;            /* that the stream was handed */
+    uint64_t queued_bytes;          /* of them, still at the sender, now */
+    uint64_t unsent_bytes;          /* of them, not on their way yet */
+    int64_t busy_ns;                /* it had something to carry; -1: unknown */
+    uint64_t cap_bytes_per_s;       /* that the user has set; 0: none */
+    bool queue_known;               /* else the two above are zero */
+} ConvergenceLinkLook;
+
+typedef struct ConvergenceLinkWindow {
+    int64_t end_ns;
+    int64_t span_ns;                /* 0: there was none */
+    int64_t busy_ns;                /* -1: not known */
+    uint64_t carried_bytes;
+    bool limited;                   /* by the link */
+    bool capped;                    /* by max-bandwidth */
+} ConvergenceLinkWindow;
+
+#define CONVERGENCE_LINK_WINDOWS 48
+
+/* What the link did lately: convergence-link.c. */
+typedef struct ConvergenceLink {
+    ConvergenceLinkWindow windows[CONVERGENCE_LINK_WINDOWS];
+    ConvergenceLinkLook last_look;
+    unsigned last;
+    bool known;
+} ConvergenceLink;
+
+/* On the wire, 0 where it is not known. */
+typedef struct ConvergenceLinkView {
+    uint64_t recent_bytes_per_s;    /* of a link that was busy all the time */
+    uint64_t low_bytes_per_s;       /* the least of it in the last seconds */
+    uint64_t burst_bytes_per_s;     /* beyond max-bandwidth, with a reserve */
+    uint64_t devices_bytes;         /* that a switch-over sends after pages */
+} ConvergenceLinkView;
 
 /* Looks that an estimate of who writes rests on, at most. */
 #define CONVERGENCE_ESTIMATE_LOOKS 32
@@ -161,6 +200,9 @@ typedef struct ConvergenceSample {
     /* The part of them that is known to be zero without a look, if any is. */
     uint64_t bulk_empty_bytes;
     uint64_t bandwidth_bytes_per_s; /* cap set by the user, 0 = none */
+    /* Of what was sent, at the end of the interval: still at the sender. */
+    uint64_t queued_bytes;
+    ConvergenceLinkView link;
     int64_t sync_cost_ns;
     /* The part of it in which the sync kept others waiting for its locks. */
     int64_t sync_busy_ns;
@@ -224,6 +266,7 @@ typedef struct ConvergenceModel {
     double new_bytes_per_s;         /* of them, newly dirtied */
     double wire_bytes_per_s;        /* syncs included */
     double link_bytes_per_s;        /* on the wire while something is sent */
+    uint64_t queued_bytes;          /* at the last sample */
     double page_bytes_per_wire_byte;
     double drain_bytes_per_s;       /* pages that are not zero */
     double pass_bytes_per_s;        /* all pages, zero pages included */
@@ -379,6 +422,8 @@ struct ConvergenceEngine {
     bool wants_rewrites;
     /* In the last interval some vCPUs were held to see who writes. */
     bool probed;
+    /* What is known of the link beside the model. */
+    ConvergenceLinkView link;
     /* The last decision stands until the next valid sample. */
     ConvergenceDecision decision;
     /* Deadline */
@@ -432,18 +477,45 @@ convergence_engine_deadline(ConvergenceEngine *engine,
                             const ConvergenceProgress *progress);
 
 /**
+ * convergence_engine_see_link: what the link did since the last sample
+ * @engine: the engine
+ * @view: by convergence_link_view(), and what devices will send
+ */
+void convergence_engine_see_link(ConvergenceEngine *engine,
+                                 const ConvergenceLinkView *view);
+
+/**
  * convergence_engine_threshold_bytes: what may remain at the switch-over
  * @engine: the engine
+ * @params: the user's settings as they are now
  * @downtime_limit_ms: in force
  * @bandwidth_bytes_per_s: the caller's latest measurement, for as long as the
  *                         model has none
+ * @queued_bytes: that are to go before the first page
  *
- * Returns how many bytes of pages the link drains within the limit, by the
- * drain rate it was seen to have.
+ * Returns how many bytes of pages the link drains within the limit, by what it
+ * was seen, or said, to do, and after what has to be sent beside them.
  */
 uint64_t convergence_engine_threshold_bytes(const ConvergenceEngine *engine,
+                                            const ConvergenceParams *params,
                                             uint64_t downtime_limit_ms,
-                                            double bandwidth_bytes_per_s);
+                                            double bandwidth_bytes_per_s,
+                                            uint64_t queued_bytes);
+
+/**
+ * convergence_link_init: a stream begins
+ *
+ * convergence_link_look: look at it; often, some ten times a second
+ *
+ * convergence_link_view: what it did until @now_ns
+ *
+ * Returns: what can be told of it; devices_bytes is left to the caller.
+ */
+void convergence_link_init(ConvergenceLink *link);
+void convergence_link_look(ConvergenceLink *link,
+                           const ConvergenceLinkLook *look);
+ConvergenceLinkView convergence_link_view(const ConvergenceLink *link,
+                                          int64_t now_ns);
 
 /**
  * convergence_policy_find: look a policy up by its name

@@ -69,6 +69,7 @@ static ConvergenceParams take_params(Input *input)
         .max_transfer_pct = take_size(input, 64),
         .timeout_action = take(input, 1) % CONVERGENCE_ACTION__MAX,
         .vcpu_dirty_limit_bytes_per_s = take_size(input, 64),
+        .switchover_bytes_per_s = take_size(input, 64),
     };
 
     /* No byte of its own: seeds of old mean what they meant. */
@@ -107,6 +108,13 @@ static ConvergenceSample take_sample(Input *input, ConvergenceVcpu *vcpus,
         vcpus[i].touched_bytes = take_size(input, 46);
         vcpus[i].ran_ns = take_size(input, 40);
     }
+    sample.queued_bytes = take_size(input, 46);
+    sample.link = (ConvergenceLinkView) {
+        .recent_bytes_per_s = take_size(input, 64),
+        .low_bytes_per_s = take_size(input, 64),
+        .burst_bytes_per_s = take_size(input, 64),
+        .devices_bytes = take_size(input, 64),
+    };
     *now_ns += sample.interval_ns;
     sample.now_ns = *now_ns;
     return sample;
@@ -182,8 +190,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         convergence_engine_update(&engine, &params, &sample);
         check_decision(&engine, &params, &sample);
         check_deadline(&engine, &params, &sample, &input);
-        convergence_engine_threshold_bytes(&engine, params.downtime_limit_ms,
-                                           sample.bandwidth_bytes_per_s);
+        convergence_engine_threshold_bytes(&engine, &params,
+                                           params.downtime_limit_ms,
+                                           sample.bandwidth_bytes_per_s,
+                                           sample.queued_bytes);
         convergence_format_sample(&engine, &sample, &params, text,
                                   sizeof(text));
         convergence_format_decision(&engine.decision, &sample, text,

@@ -374,9 +374,9 @@ static double meet_deadline(SimMigration *m, double bandwidth_bytes_per_s)
         }
     }
     return m->params.auto_converge ?
-        convergence_engine_threshold_bytes(&m->engine,
+        convergence_engine_threshold_bytes(&m->engine, &m->params,
                                            deadline->downtime_limit_ms,
-                                           bandwidth_bytes_per_s) :
+                                           bandwidth_bytes_per_s, 0) :
         bandwidth_bytes_per_s * deadline->downtime_limit_ms / 1000;
 }
 

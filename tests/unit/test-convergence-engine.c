@@ -155,7 +155,8 @@ static void test_threshold_is_what_the_link_drains_in_the_limit(void)
 
     convergence_engine_init(&engine, FIRST_NS);
     /* Nothing measured yet: the caller's own figure, less the reserve. */
-    g_assert_cmpuint(convergence_engine_threshold_bytes(&engine, 300, 1e9),
+    g_assert_cmpuint(convergence_engine_threshold_bytes(&engine, &params, 300,
+                                                        1e9, 0),
                      ==, 270000000);
     for (unsigned i = 0; i < 10; i++) {
         ConvergenceSample sample = fixture_sample(&engine, SECOND_NS, 10, 64);
@@ -163,11 +164,12 @@ static void test_threshold_is_what_the_link_drains_in_the_limit(void)
         convergence_engine_update(&engine, &params, &sample);
     }
     /* Not above 64 MB/s x 300 ms, and not so small that it never ends. */
-    threshold = convergence_engine_threshold_bytes(&engine, 300, 1e9);
+    threshold = convergence_engine_threshold_bytes(&engine, &params, 300, 1e9,
+                                                   0);
     g_assert_cmpuint(threshold, <=, MB(19.2));
     g_assert_cmpuint(threshold, >=, MB(14.4));
-    g_assert_cmpuint(convergence_engine_threshold_bytes(&engine, 0, 1e9), ==,
-                     0);
+    g_assert_cmpuint(convergence_engine_threshold_bytes(&engine, &params, 0,
+                                                        1e9, 0), ==, 0);
 }
 
 /* A sync of a large guest holds the BQL for tens of ms. */

@@ -73,6 +73,19 @@ static ConvergenceParams random_params(Random *random)
         .timeout_action = random_below(random, CONVERGENCE_ACTION__MAX),
         .vcpu_dirty_limit_bytes_per_s =
             random_below(random, 4) ? 0 : random_size(random, UINT64_MAX),
+        .switchover_bytes_per_s =
+            random_below(random, 4) ? 0 : random_size(random, UINT64_MAX),
+    };
+}
+
+static ConvergenceLinkView random_link(Random *random)
+{
+    return (ConvergenceLinkView) {
+        .recent_bytes_per_s = random_size(random, UINT64_MAX),
+        .low_bytes_per_s = random_size(random, UINT64_MAX),
+        .burst_bytes_per_s =
+            random_below(random, 4) ? 0 : random_size(random, UINT64_MAX),
+        .devices_bytes = random_size(random, UINT64_MAX),
     };
 }
 
@@ -98,6 +111,8 @@ static ConvergenceSample random_sample(Random *random,
         .bulk_empty_bytes = random_size(random, ram),
         .bandwidth_bytes_per_s = random_below(random, 2) ? LIBVIRT_UNLIMITED :
                                  random_size(random, UINT64_MAX),
+        .queued_bytes = random_size(random, TIB),
+        .link = random_link(random),
         .sync_cost_ns = random_size(random, 100 * SECOND_NS),
         .sync_busy_ns = random_size(random, SECOND_NS),
         .throttle_pct = random_below(random, 100),
@@ -227,8 +242,10 @@ static void run_one(Random *random)
         g_assert_cmpuint(convergence_format_sample(&engine, &sample, &params,
                                                    text, sizeof(text)), <,
                          sizeof(text));
-        convergence_engine_threshold_bytes(&engine, params.downtime_limit_ms,
-                                           sample.bandwidth_bytes_per_s);
+        convergence_engine_threshold_bytes(&engine, &params,
+                                           params.downtime_limit_ms,
+                                           sample.bandwidth_bytes_per_s,
+                                           sample.queued_bytes);
     }
 }
 
