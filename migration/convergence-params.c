@@ -17,6 +17,7 @@
 #include "qapi/qapi-visit-convergence.h"
 #include "qapi/qapi-visit-migration.h"
 #include "qapi/qmp/qdict.h"
+#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "hw/qdev-properties.h"
 #include "hw/core/qdev-prop-internal.h"
@@ -99,6 +100,7 @@ void convergence_params_init(MigrationParameters *params)
     params->has_convergence_max_transfer = true;
     params->has_convergence_timeout_action = true;
     params->has_vcpu_dirty_limit = true;
+    params->has_avail_switchover_bandwidth = true;
 }
 
 static bool check_range(const char *name, bool present, uint64_t value,
@@ -253,6 +255,9 @@ void convergence_params_apply(MigrateSetParameters *set,
     if (set->has_vcpu_dirty_limit) {
         params->vcpu_dirty_limit = set->vcpu_dirty_limit;
     }
+    if (set->has_avail_switchover_bandwidth) {
+        params->avail_switchover_bandwidth = set->avail_switchover_bandwidth;
+    }
     /* The old names; where both are given the new one wins. */
     if (set->has_x_cpu_throttle_initial && !set->has_cpu_throttle_initial) {
         params->cpu_throttle_initial = set->x_cpu_throttle_initial;
@@ -275,6 +280,7 @@ void convergence_params_query(MigrationParameters *copy,
     copy->convergence_max_transfer = params->convergence_max_transfer;
     copy->convergence_timeout_action = params->convergence_timeout_action;
     copy->vcpu_dirty_limit = params->vcpu_dirty_limit;
+    copy->avail_switchover_bandwidth = params->avail_switchover_bandwidth;
 }
 
 static const ConvergencePolicyOps *resolve_policy(ConvergencePolicyName name,
@@ -321,6 +327,7 @@ void convergence_params_get(MigrationState *s, const DirtyMeter *meter,
         .max_transfer_pct = p->convergence_max_transfer,
         .timeout_action = timeout_action(p),
         .vcpu_dirty_limit_bytes_per_s = p->vcpu_dirty_limit * 1000000,
+        .switchover_bytes_per_s = p->avail_switchover_bandwidth,
     };
 }
 
@@ -343,6 +350,19 @@ void hmp_convergence_params(Monitor *mon, const MigrationParameters *params)
                        params->convergence_timeout_action));
     monitor_printf(mon, "vcpu-dirty-limit: %" PRIu64 " MB/s\n",
                    params->vcpu_dirty_limit);
+    monitor_printf(mon, "avail-switchover-bandwidth: %" PRIu64
+                   " bytes/second\n", params->avail_switchover_bandwidth);
+}
+
+static void visit_mib(Visitor *v, const char *name, uint64_t *bytes,
+                      Error **errp)
+{
+    g_autofree char *text = NULL;
+
+    if (visit_type_str(v, name, &text, errp) &&
+        qemu_strtosz_MiB(text, NULL, bytes) < 0) {
+        error_setg(errp, "Invalid size %s", text);
+    }
 }
 
 void hmp_convergence_set_parameter(MigrateSetParameters *set, int parameter,
@@ -382,6 +402,11 @@ void hmp_convergence_set_parameter(MigrateSetParameters *set, int parameter,
     case MIGRATION_PARAMETER_VCPU_DIRTY_LIMIT:
         set->has_vcpu_dirty_limit = true;
         visit_type_uint64(v, name, &set->vcpu_dirty_limit, errp);
+        break;
+    case MIGRATION_PARAMETER_AVAIL_SWITCHOVER_BANDWIDTH:
+        /* Of MiB/s, if it has no unit, as max-bandwidth here. */
+        set->has_avail_switchover_bandwidth = true;
+        visit_mib(v, name, &set->avail_switchover_bandwidth, errp);
         break;
     case MIGRATION_PARAMETER_X_CPU_THROTTLE_INITIAL:
         warn_report("x-cpu-throttle-initial is deprecated, use "

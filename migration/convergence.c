@@ -22,6 +22,7 @@
 #include "qapi/qapi-events-convergence.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
 #include "exec/dirty-harvest.h"
 #include "hw/core/cpu.h"
 #include "migration/convergence.h"
@@ -32,6 +33,7 @@
 #include "convergence-channel.h"
 #include "convergence-info.h"
 #include "convergence-sample.h"
+#include "convergence-switchover.h"
 #include "migration.h"
 #include "ram.h"
 #include "trace.h"
@@ -95,8 +97,11 @@ static struct {
     uint64_t present_bytes;     /* that the guest has */
     ConvergenceSampler sampler;
     double bandwidth_bytes_per_ms;  /* as upstream last measured it */
-    /* What the channels had taken, and when they last took something. */
+    ConvergenceLink link;
+    uint64_t queued_bytes;      /* as last looked at */
+    /* What had been sent, and when it was last seen to have changed. */
     uint64_t sent_bytes;
+    uint64_t seen_queued_bytes;
     int64_t sent_ns;
     bool still;                 /* for so long that the slow-down is lifted */
     bool gives_up;              /* the thread has been made to end */
@@ -167,6 +172,7 @@ static void refresh_params(void)
         convergence.params.timeout_s = 0;
         convergence.params.max_iterations = 0;
         convergence.params.max_transfer_pct = 0;
+        convergence.params.switchover_bytes_per_s = 0;
     }
 }
 
@@ -179,6 +185,50 @@ static ConvergenceProgress make_progress(void)
         .ram_bytes = convergence.present_bytes,
         .remaining_bytes = ram_bytes_remaining(),
     };
+}
+
+/* Also right before the switch-over: the queue may have filled up since. */
+static ConvergenceLinkLook look_at_link(MigrationState *s)
+{
+    ConvergenceLinkLook look = convergence_stream_look(s, now_ns());
+    ConvergenceLinkView view;
+
+    look.cap_bytes_per_s = convergence.user_bandwidth_bytes_per_s;
+    convergence_link_look(&convergence.link, &look);
+    view = convergence_link_view(&convergence.link, look.now_ns);
+    view.devices_bytes = convergence_devices_bytes();
+    convergence_engine_see_link(&convergence.engine, &view);
+    convergence.queued_bytes = look.queued_bytes;
+    return look;
+}
+
+static int64_t threshold_bytes_with(uint64_t queued_bytes)
+{
+    return convergence_engine_threshold_bytes(
+        &convergence.engine, &convergence.params,
+        convergence.engine.deadline.downtime_limit_ms,
+        convergence.bandwidth_bytes_per_ms * 1000, queued_bytes);
+}
+
+static bool stops_now(void)
+{
+    const ConvergenceDeadline *deadline = &convergence.engine.deadline;
+
+    return deadline->stop != CONVERGENCE_STOP_NONE &&
+           deadline->action == CONVERGENCE_ACTION_STOP;
+}
+
+/*
+ * The threshold was made before this sync, and knows of no queue.  QEMU compares
+ * with it right after the sync.
+ */
+static void count_queue(MigrationState *s, uint64_t queued_bytes)
+{
+    if (engine_wanted(&convergence.params) && !stops_now() &&
+        s->state == MIGRATION_STATUS_ACTIVE) {
+        s->threshold_size = MIN(s->threshold_size,
+                                threshold_bytes_with(queued_bytes));
+    }
 }
 
 static void report(ConvergencePhase phase, const char *reason)
@@ -268,6 +318,10 @@ void convergence_start(MigrationState *s)
     convergence.sampler.untouched = untouched;
     convergence_sampler_set_untouched(&convergence.sampler, now, census_ns,
                                       untouched_bytes);
+    convergence_link_init(&convergence.link);
+    convergence.bandwidth_bytes_per_ms = 0;
+    convergence_stream_start(s);
+    look_at_link(s);
     trace_convergence_start(remaining_bytes, untouched_bytes, census_ns);
     progress = make_progress();
     convergence_engine_deadline(&convergence.engine, &convergence.params,
@@ -292,6 +346,18 @@ void convergence_start(MigrationState *s)
     qemu_mutex_unlock_iothread();
 }
 
+/* A cancel, in the main thread, begins no downtime: the guest runs on. */
+static void note_downtime(ConvergenceDowntimePart part)
+{
+    MigrationState *s = migrate_get_current();
+
+    if (qatomic_read(&convergence.running) &&
+        !qatomic_read(&convergence.may_slow) && !runstate_is_running() &&
+        s->state == MIGRATION_STATUS_ACTIVE) {
+        convergence_downtime_part(s, part, now_ns());
+    }
+}
+
 void convergence_switchover(void)
 {
     bool locked = qemu_mutex_iothread_locked();
@@ -305,6 +371,7 @@ void convergence_switchover(void)
     /* A decision under way is over by now: it is made with the BQL held. */
     qatomic_set(&convergence.may_slow, false);
     convergence.guest_stopped |= !runstate_is_running();
+    note_downtime(CONVERGENCE_DOWNTIME_STOPPED);
     lift_slowdown();
     if (!locked) {
         qemu_mutex_unlock_iothread();
@@ -322,6 +389,10 @@ void convergence_end(void)
 {
     MigrationState *s = migrate_get_current();
 
+    if (qatomic_read(&convergence.running)) {
+        convergence_downtime_end(s, now_ns(),
+                                 convergence.engine.model.wire_bytes_per_s);
+    }
     convergence_switchover();
     qatomic_set(&convergence.running, false);
     dirty_harvest_set_migrating(false);
@@ -335,12 +406,76 @@ bool convergence_is_ending(const MigrationState *s)
     return s->cleanup_bh != NULL;
 }
 
-bool convergence_sync_due(void)
+/*
+ * So much of it may be left when it is looked what remains: the link has
+ * something to carry during the sync, and next to nothing of a downtime is lost.
+ */
+#define LEFT_IN_QUEUE_S 0.01
+#define LEFT_IN_QUEUE_MIN_BYTES (32 * KiB)
+#define QUEUE_POLL_US 2000
+#define TICK_NS (100 * SCALE_MS)
+
+/* The end of a migration whose link stands still is not waited for. */
+static bool may_wait(MigrationState *s)
+{
+    return s->state == MIGRATION_STATUS_ACTIVE && runstate_is_running() &&
+           !qemu_file_get_error(s->to_dst_file) &&
+           !qatomic_read(&s->start_postcopy);
+}
+
+static bool queue_is_short(MigrationState *s)
+{
+    uint64_t queued_bytes;
+    double rate, left_bytes;
+
+    QEMU_LOCK_GUARD(&convergence.lock);
+    if (!engine_wanted(&convergence.params) || stops_now()) {
+        return true;
+    }
+    queued_bytes = look_at_link(s).queued_bytes;
+    rate = convergence.engine.link.recent_bytes_per_s ?:
+           convergence.engine.model.link_bytes_per_s;
+    left_bytes = MAX(rate * LEFT_IN_QUEUE_S, LEFT_IN_QUEUE_MIN_BYTES);
+    return queued_bytes <= left_bytes;
+}
+
+/*
+ * What is handed to a socket at once, with nothing remaining, is no end: QEMU
+ * would stop the guest and have it wait for the queue.  Meanwhile the link is
+ * busy, and pages that are written again are not sent in vain.
+ */
+static void wait_for_queue(MigrationState *s)
+{
+    int64_t tick_ns = now_ns() + TICK_NS;
+
+    while (may_wait(s) && !queue_is_short(s)) {
+        g_usleep(QUEUE_POLL_US);
+        if (now_ns() >= tick_ns) {
+            s->threshold_size =
+                convergence_tick(s, convergence.bandwidth_bytes_per_ms);
+            tick_ns = now_ns() + TICK_NS;
+        }
+    }
+}
+
+static bool clock_is_due(void)
 {
     return qatomic_read(&convergence.running) &&
            qatomic_read(&convergence.may_slow) &&
            migrate_auto_converge() && !blk_mig_bulk_active() &&
            now_ns() >= qatomic_read_i64(&convergence.next_sync_ns);
+}
+
+bool convergence_sync_due(bool near_end)
+{
+    if (near_end || !ram_bytes_remaining()) {
+        if (qatomic_read(&convergence.running) &&
+            qatomic_read(&convergence.may_slow)) {
+            wait_for_queue(migrate_get_current());
+        }
+        return true;
+    }
+    return clock_is_due();
 }
 
 /* What remains only rises in a sync; below its last value, pages were sent. */
@@ -366,7 +501,7 @@ static bool counts_as_pass(MigrationState *s)
         count->owed = false;
         return true;
     }
-    if (convergence_sync_due() && ram_bytes_remaining() >= s->threshold_size) {
+    if (clock_is_due() && ram_bytes_remaining() >= s->threshold_size) {
         return false;
     }
     count->ahead = true;
@@ -378,6 +513,7 @@ bool convergence_sync_begin(void)
     bool counts = true;
 
     convergence_sampler_sync_begin(&convergence.sampler, now_ns());
+    note_downtime(CONVERGENCE_DOWNTIME_SYNC);
     notice_sent(convergence.sampler.sync_begin_remaining_bytes);
     if (qatomic_read(&convergence.running)) {
         convergence.syncs++;
@@ -541,10 +677,12 @@ static void move_again(int64_t now)
 static bool notice_sends(MigrationState *s, int64_t now)
 {
     uint64_t sent_bytes = convergence_channel_sent_bytes(s);
-    bool moves = sent_bytes != convergence.sent_bytes;
+    bool moves = sent_bytes != convergence.sent_bytes ||
+                 convergence.queued_bytes != convergence.seen_queued_bytes;
 
     if (moves) {
         convergence.sent_bytes = sent_bytes;
+        convergence.seen_queued_bytes = convergence.queued_bytes;
         convergence.sent_ns = now;
         move_again(now);
     } else if (now - convergence.sent_ns >= STILL_NS) {
@@ -555,18 +693,23 @@ static bool notice_sends(MigrationState *s, int64_t now)
 
 static void decide(void)
 {
+    MigrationState *s = migrate_get_current();
     const ConvergenceDecision *decision;
     ConvergenceSample sample;
+    uint64_t queued_bytes;
 
     WITH_QEMU_LOCK_GUARD(&convergence.lock) {
         refresh_params();
+        queued_bytes = look_at_link(s).queued_bytes;
         sample = convergence_sampler_sync_end(&convergence.sampler, now_ns(),
                                               !convergence.passes);
-        notice_sends(migrate_get_current(), sample.now_ns);
+        notice_sends(s, sample.now_ns);
         sample.bandwidth_bytes_per_s = convergence.user_bandwidth_bytes_per_s;
         if (convergence.params.max_transfer_pct) {
             convergence.present_bytes = convergence_present_bytes();
         }
+        sample.queued_bytes = queued_bytes;
+        sample.link = convergence.engine.link;
         check_meter(&sample);
         decision = convergence_engine_update(&convergence.engine,
                                              &convergence.params, &sample);
@@ -583,6 +726,7 @@ static void decide(void)
             sample.bulk_pass &&
             convergence_sampler_census_due(&convergence.sampler,
                                            sample.now_ns);
+        count_queue(s, queued_bytes);
     }
 }
 
@@ -591,6 +735,7 @@ bool convergence_sync_end(void)
     convergence.pass_remaining_bytes = ram_bytes_remaining();
     convergence.sync_busy_ns =
         convergence_sampler_sync_busy_ns(&convergence.sampler);
+    note_downtime(CONVERGENCE_DOWNTIME_PAGES);
     if (qatomic_read(&convergence.running) &&
         qatomic_read(&convergence.may_slow)) {
         decide();
@@ -699,16 +844,14 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
     deadline = convergence_engine_deadline(&convergence.engine,
                                            &convergence.params, &progress);
     if (!engine_wanted(&convergence.params)) {
-        return threshold_bytes;
+        /* As in later QEMUs, whose clients know it. */
+        return convergence.params.switchover_bytes_per_s ?
+               convergence.params.switchover_bytes_per_s / 1000.0 *
+               convergence.params.downtime_limit_ms : threshold_bytes;
     }
+    look_at_link(s);
     convergence.known = true;
-    if (convergence.params.auto_converge) {
-        threshold_bytes = convergence_engine_threshold_bytes(
-            &convergence.engine, deadline->downtime_limit_ms,
-            bandwidth_bytes_per_ms * 1000);
-    } else {
-        threshold_bytes = bandwidth_bytes_per_ms * deadline->downtime_limit_ms;
-    }
+    threshold_bytes = threshold_bytes_with(0);
     if (deadline->stop != CONVERGENCE_STOP_NONE) {
         threshold_bytes = take_action(s, deadline, &progress,
                                       threshold_bytes);
@@ -717,16 +860,6 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
         report_decision(&convergence.engine.decision);
     }
     return threshold_bytes;
-}
-
-int64_t convergence_downtime_ms(int64_t reckoned_ms)
-{
-    const ConvergenceDecision *decision = &convergence.engine.decision;
-
-    if (!qatomic_read(&convergence.running) || !decision->predicted) {
-        return reckoned_ms;
-    }
-    return decision->predicted_downtime_ms;
 }
 
 static void report_still(int64_t now)
@@ -852,6 +985,7 @@ static void stop_at_pass(MigrationState *s)
  */
 void convergence_pass_done(void)
 {
+    note_downtime(CONVERGENCE_DOWNTIME_DEVICES);
     if (!qatomic_read(&convergence.running) ||
         !qatomic_read(&convergence.may_slow)) {
         return;
@@ -877,6 +1011,11 @@ void convergence_fill_info(MigrationInfo *info)
     QEMU_LOCK_GUARD(&convergence.lock);
     if (!convergence.known) {
         return;
+    }
+    if (info->has_expected_downtime && qatomic_read(&convergence.running) &&
+        convergence.engine.decision.predicted) {
+        info->expected_downtime =
+            convergence.engine.decision.predicted_downtime_ms;
     }
     info->has_convergence = true;
     info->convergence = convergence_info_new(&(ConvergenceView) {

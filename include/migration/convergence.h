@@ -84,11 +84,14 @@ bool convergence_sync_end(void);
 void convergence_send_begin(void);
 
 /**
- * convergence_sync_due: whether the engine wants a sync now
+ * convergence_sync_due: whether to look at the dirty bitmap now
+ * @near_end: what remains is below the threshold of the switch-over
  *
- * Migration thread, no lock needed.  Always false while auto-converge is off.
+ * Near the end, always; there it waits first for what stands in the stream's
+ * send queue, as the switch-over would.  Else when the engine asks for it, which
+ * it does not while auto-converge is off.  Migration thread, BQL not held.
  */
-bool convergence_sync_due(void);
+bool convergence_sync_due(bool near_end);
 
 /**
  * convergence_pass_done: the search for dirty pages came to the end of RAM
@@ -109,20 +112,11 @@ void convergence_pass_done(void);
 int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms);
 
 /**
- * convergence_downtime_ms: what query-migrate shows as that
- * @reckoned_ms: what remained at the last sync, at the bandwidth of now
- *
- * Migration thread, BQL not held.
- *
- * Returns the forecast, or @reckoned_ms while there is none.
- */
-int64_t convergence_downtime_ms(int64_t reckoned_ms);
-
-/**
  * convergence_fill_info: add what the engine knows to query-migrate's answer
  *
  * Adds nothing if that was a state written to a file, or one of a guest that
- * stood still, and the engine was not asked for.  BQL held.
+ * stood still, and the engine was not asked for.  While there is a forecast,
+ * expected-downtime is that.  BQL held.
  */
 void convergence_fill_info(MigrationInfo *info);
 
@@ -235,6 +229,8 @@ extern const PropertyInfo qdev_prop_convergence_meter;
                        ConvergenceTimeoutAction),                           \
     DEFINE_PROP_UINT64("vcpu-dirty-limit", _state,                          \
                        _field.vcpu_dirty_limit, 0),                         \
+    DEFINE_PROP_SIZE("avail-switchover-bandwidth", _state,                  \
+                     _field.avail_switchover_bandwidth, 0),                 \
     {                                                                       \
         .name = "x-convergence-meter",                                      \
         .info = &qdev_prop_convergence_meter,                               \

@@ -25,8 +25,9 @@ static const unsigned limits_ms[] = { 50, 300, 1000 };
 
 /* What the guest may feel above its limit */
 #define FELT_MARGIN_MS 50
-/* max-bandwidth over a wire: no cap */
-#define UNCAPPED_BYTES_PER_S G_GUINT64_CONSTANT(100000000000)
+/* The default of --bandwidth: with a wire no cap, else this */
+#define UNCAPPED_MB 1e6
+#define USUAL_MB 64
 /* Several guests at once over one wire, at most */
 #define MAX_BESIDE 8
 
@@ -164,9 +165,6 @@ static gboolean run_one(Campaign *campaign, unsigned number, GError **errp)
 
         *spec = options_to_spec(campaign->options);
         spec->downtime_limit_ms = limits_ms[limit];
-        if (wire_bytes_per_s) {
-            spec->bandwidth_bytes_per_s = UNCAPPED_BYTES_PER_S;
-        }
         if (!g_str_equal(campaign->policies[policy], "none")) {
             spec->policy = campaign->policies[policy];
         }
@@ -268,6 +266,7 @@ int main(int argc, char **argv)
     o.mem_mib = 192;
     o.cap_s = 30;
     o.runs = 102;
+    o.bandwidth_mb = UNCAPPED_MB;
     o.baseline_ms = 500;
     o.load = g_strdup("write:64:100,compute");
     if (!options_parse(&o, takes, own,
@@ -283,6 +282,9 @@ int main(int argc, char **argv)
     }
     if (!policies) {
         policies = g_strsplit("predictive,dirty-limit", ",", -1);
+    }
+    if (!wires && o.bandwidth_mb == UNCAPPED_MB) {
+        o.bandwidth_mb = USUAL_MB;
     }
     campaign.policies = policies;
     campaign.nr_policies = g_strv_length(policies);

@@ -185,8 +185,64 @@ static void test_changes_take_effect_while_running(void)
     pair_assert_arrived(pair);
 }
 
+/*
+ * 8 MB flat out, and max-bandwidth of 16 MB/s, which does not hold while the
+ * guest stands still.  What the wire does then cannot be seen on a unix socket.
+ */
+#define HOT_SET             LOAD_FLAT_OUT(8)
+#define HOT_SET_LIMIT_MS    300
+#define CAP_BYTES_PER_S     (16 * 1024 * 1024)
+#define WIRE_BYTES_PER_S    (400 * 1024 * 1024)
+
+static void set_up_hot_set(QTestState *vm, bool auto_converge)
+{
+    vm_capability(vm, "auto-converge", auto_converge);
+    vm_set(vm, "'max-bandwidth': %d, 'downtime-limit': %d,"
+           " 'convergence-policy': 'predictive'", CAP_BYTES_PER_S,
+           HOT_SET_LIMIT_MS);
+}
+
+static void test_hot_set_that_fits_what_is_said_is_not_slowed(void)
+{
+    g_autoptr(Pair) pair = pair_start(HOT_SET, "", "");
+    bool over = false;
+
+    set_up_hot_set(pair->from, true);
+    vm_set(pair->from, "'avail-switchover-bandwidth': %d", WIRE_BYTES_PER_S);
+    pair_migrate(pair);
+    while (!over) {
+        g_autoptr(MigrationView) view = view_take(pair->from);
+
+        over = view_is_over(view);
+        g_assert_cmpint(view->throttle_pct, ==, 0);
+        g_usleep(10 * 1000);
+    }
+    pair_assert_arrived(pair);
+}
+
+/* As in later QEMUs. */
+static void test_what_is_said_holds_without_auto_converge(void)
+{
+    g_autoptr(Pair) pair = pair_start(HOT_SET, "", "");
+
+    set_up_hot_set(pair->from, false);
+    pair_migrate(pair);
+    for (int i = 0; i < 20; i++) {
+        g_autoptr(MigrationView) view = view_take(pair->from);
+
+        g_assert_false(view_is_over(view));
+        g_usleep(100 * 1000);
+    }
+    vm_set(pair->from, "'avail-switchover-bandwidth': %d", WIRE_BYTES_PER_S);
+    pair_assert_arrived(pair);
+}
+
 void convergence_add_limit_tests(void)
 {
+    qtest_add_func("/convergence/limit/said-and-not-slowed",
+                   test_hot_set_that_fits_what_is_said_is_not_slowed);
+    qtest_add_func("/convergence/limit/said-without-auto-converge",
+                   test_what_is_said_holds_without_auto_converge);
     qtest_add_func("/convergence/limit/doubles", test_limit_doubles);
     qtest_add_func("/convergence/limit/doubles-beside-a-policy",
                    test_limit_doubles_beside_a_policy);

@@ -60,6 +60,7 @@ static void test_defaults(void)
     }
     assert_shown_text(vm, "convergence-policy", "step");
     assert_shown_text(vm, "convergence-timeout-action", "downtime");
+    g_assert_cmpint(shown(vm, "avail-switchover-bandwidth"), ==, 0);
     g_assert_cmpint(shown(vm, "cpu-throttle-initial"), ==, 20);
     g_assert_cmpint(shown(vm, "cpu-throttle-increment"), ==, 10);
     g_assert_cmpint(shown(vm, "max-cpu-throttle"), ==, 99);
@@ -186,6 +187,8 @@ static void test_partial_sets_and_round_trip(void)
     vm_set(vm, "'convergence-timeout': 17");
     vm_set(vm, "'vcpu-dirty-limit': 12, 'dirty-sync-period': 500");
     vm_set(vm, "'max-bandwidth': %" PRIu64, VM_UNLIMITED_BYTES_PER_S);
+    vm_set(vm, "'avail-switchover-bandwidth': %" PRIu64,
+           VM_UNLIMITED_BYTES_PER_S);
     assert_shown_text(vm, "convergence-policy", "predictive");
     g_assert_cmpint(shown(vm, "convergence-timeout"), ==, 17);
 
@@ -246,6 +249,11 @@ static void test_hmp(void)
         { "convergence-timeout-action abort",
           "convergence-timeout-action: abort" },
         { "vcpu-dirty-limit 25", "vcpu-dirty-limit: 25 MB/s" },
+        /* Units as those of max-bandwidth. */
+        { "avail-switchover-bandwidth 3",
+          "avail-switchover-bandwidth: 3145728 bytes/second" },
+        { "avail-switchover-bandwidth 1g",
+          "avail-switchover-bandwidth: 1073741824 bytes/second" },
         { "cpu-throttle-initial 21", "cpu-throttle-initial: 21" },
         { "cpu-throttle-increment 11", "cpu-throttle-increment: 11" },
         { "cpu-throttle-tailslow on", "cpu-throttle-tailslow: on" },
@@ -264,6 +272,8 @@ static void test_hmp(void)
     vm_assert_hmp_has(vm, "migrate_set_parameter dirty-sync-period 5",
                       "between 100 and 60000 ms, got 5");
     g_assert_cmpint(shown(vm, "dirty-sync-period"), ==, 200);
+    vm_assert_hmp_has(vm, "migrate_set_parameter avail-switchover-bandwidth "
+                      "lots", "Invalid size lots");
 
     g_free(qtest_hmp(vm, "migrate_set_convergence_timeout 60"));
     g_assert_cmpint(shown(vm, "convergence-timeout"), ==, 60);
@@ -287,7 +297,8 @@ static void test_properties(void)
         "-global migration.convergence-max-iterations=4 "
         "-global migration.convergence-max-transfer=150 "
         "-global migration.convergence-timeout-action=abort "
-        "-global migration.vcpu-dirty-limit=5");
+        "-global migration.vcpu-dirty-limit=5 "
+        "-global migration.avail-switchover-bandwidth=2M");
 
     assert_shown_text(vm, "convergence-policy", "predictive");
     g_assert_cmpint(shown(vm, "dirty-sync-period"), ==, 300);
@@ -297,6 +308,7 @@ static void test_properties(void)
     g_assert_cmpint(shown(vm, "convergence-max-transfer"), ==, 150);
     assert_shown_text(vm, "convergence-timeout-action", "abort");
     g_assert_cmpint(shown(vm, "vcpu-dirty-limit"), ==, 5);
+    g_assert_cmpint(shown(vm, "avail-switchover-bandwidth"), ==, 2097152);
     qtest_quit(vm);
 }
 
