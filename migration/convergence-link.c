@@ -25,9 +25,9 @@
  *   burst     bytes carried in the time for which the link had something to
  *             carry.  QEMU sends what a window of 100 ms allows at once, then
  *             sleeps, so these are bursts at the wire's own rate.  A shaper may
- *             let a burst pass that it would not let go on: half of what was
- *             seen is relied on, and no more than four times the cap.  To lift
- *             the cap for a trial was rejected: whoever set it had a reason.
+ *             let a burst pass that it would not let go on: two thirds of what
+ *             was seen are relied on, and no more than four times the cap.  To
+ *             lift the cap for a trial was rejected: who set it had a reason.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -44,7 +44,7 @@
 #define BURSTS_NS (2 * NS_PER_S)
 /* Two of them may be luck. */
 #define MIN_BURSTS 5
-#define BURST_RELIED_ON 0.5
+#define BURST_RELIED_ON (2.0 / 3)
 #define BURST_CAPS 4
 /* Less than this tells nothing of a link, where no queue does. */
 #define MIN_CARRIED_BYTES (64 * 1024)
@@ -192,19 +192,20 @@ static double burst_rate(const ConvergenceLink *link, int64_t now_ns)
 
     for (unsigned i = 0; (window = window_before(link, i)) &&
                          window->end_ns > now_ns - BURSTS_NS; i++) {
-        if (window->limited) {
+        if (window->limited && window->end_ns > now_ns - RECENT_NS) {
             /* The wire is what holds the stream back, or was just before. */
             return 0;
         }
-        if (window->capped && window->busy_ns >= 0) {
+        if (window->busy_ns >= 0 && (window->capped || window->limited)) {
             carried_bytes += window->carried_bytes;
-            busy_ns += window->busy_ns + BUSY_TICK_NS;
+            busy_ns += window->limited ? window->span_ns : window->busy_ns;
             span_ns += window->span_ns;
             n++;
         }
     }
     return n < MIN_BURSTS ? 0 :
-           MIN(convergence_rate(carried_bytes, busy_ns) * BURST_RELIED_ON,
+           MIN(convergence_rate(carried_bytes, busy_ns + BUSY_TICK_NS) *
+               BURST_RELIED_ON,
                convergence_rate(carried_bytes, span_ns) * BURST_CAPS);
 }
 

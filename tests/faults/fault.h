@@ -58,6 +58,7 @@ extern const Fault checks_faults[];
 extern const Fault killed_faults[];
 extern const Fault cancel_faults[];
 extern const Fault link_faults[];
+extern const Fault downtime_faults[];
 extern const Fault file_faults[];
 extern const Fault guest_faults[];
 extern const Fault vcpu_faults[];

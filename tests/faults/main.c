@@ -28,6 +28,7 @@ static const Group groups[] = {
     { "killed", killed_faults, TRUE },
     { "cancel", cancel_faults, TRUE },
     { "link", link_faults, TRUE },
+    { "downtime", downtime_faults },
     { "file", file_faults, TRUE },
     { "guest", guest_faults },
     { "vcpu", vcpu_faults },

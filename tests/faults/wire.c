@@ -30,7 +30,9 @@
 /* What a thread that slept for too long may make up for */
 #define LATE_US 2000
 /* The least that TCP gets along with over loopback, whose packets are 64 KiB */
-#define TCP_RECEIVE_BYTES (64 * 1024)
+#define MIN_RECEIVE_BYTES (64 * 1024)
+#define MAX_RECEIVE_BYTES (1024 * 1024)
+#define RECEIVES_PER_S 500
 
 /* What the pumps of one wire, or of several beside each other, share */
 typedef struct Line {
@@ -48,6 +50,7 @@ struct Wire {
     GCancellable *stop;
     GThread *acceptor;
     Line *line;
+    gboolean is_tcp;
 
     GMutex lock;
     GCond changed;
@@ -249,11 +252,8 @@ static gboolean listen_tcp(Wire *wire, GError **errp)
 
     wire->listener = g_socket_new(G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM,
                                   G_SOCKET_PROTOCOL_TCP, errp);
-    /* Before it listens: a window that was offered is not taken back */
-    if (!wire->listener ||
-        !g_socket_set_option(wire->listener, SOL_SOCKET, SO_RCVBUF,
-                             TCP_RECEIVE_BYTES, errp) ||
-        !listen_on(wire, any, errp) ||
+    wire->is_tcp = TRUE;
+    if (!wire->listener || !listen_on(wire, any, errp) ||
         !(address = g_socket_get_local_address(wire->listener, errp))) {
         return FALSE;
     }
@@ -341,6 +341,14 @@ void wire_set_rate(Wire *wire, guint64 bytes_per_s)
     wire->line->rate_bytes_per_s = bytes_per_s;
     wire->line->free_at_us = 0;
     g_mutex_unlock(&wire->line->lock);
+    if (wire->is_tcp) {
+        /* Of connections to come: a window that was offered is not taken back */
+        g_socket_set_option(wire->listener, SOL_SOCKET, SO_RCVBUF,
+                            bytes_per_s ? CLAMP(bytes_per_s / RECEIVES_PER_S,
+                                                MIN_RECEIVE_BYTES,
+                                                MAX_RECEIVE_BYTES) :
+                                          MAX_RECEIVE_BYTES, NULL);
+    }
 }
 
 void wire_stall(Wire *wire, gboolean stalled)

@@ -39,7 +39,7 @@ const char *wire_uri(Wire *wire);
 
 /*
  * All connections together, those of wires beside it too, from the next piece
- * on; 0: as fast as it goes
+ * on; 0: as fast as it goes.  Over TCP to be called before they connect.
  */
 void wire_set_rate(Wire *wire, guint64 bytes_per_s);
 
