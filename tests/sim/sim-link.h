@@ -21,6 +21,9 @@ typedef struct SimLinkSpec {
     double jitter;                  /* 0.3: +-30 % each 100 ms */
     /* Between the two it carries only that part. */
     double drop_from_s, drop_until_s, drop_to;
+    /* What the sender's kernel takes before it blocks; 0: nothing */
+    double queue_bytes;
+    double devices_bytes;           /* that are sent after the last page */
 } SimLinkSpec;
 
 typedef struct SimLink {

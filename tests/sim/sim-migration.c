@@ -23,6 +23,10 @@
 #define SYNC_NS_PER_GIB (50 * 1000)
 /* Device state, and the destination's start. */
 #define DEVICES_MS 4
+/* QEMU waits until no more than that is queued. */
+#define LEFT_IN_QUEUE_S 0.01
+#define LEFT_IN_QUEUE_MIN_BYTES 32768
+#define QUEUE_POLL_NS (2 * NS_PER_MS)
 /* Pages that the sender can look at, above what it sends. */
 #define SCAN_BYTES_PER_S 5e9
 
@@ -53,6 +57,28 @@ static SimMeter meter_of(const SimSpec *spec)
 {
     return spec->meter != SIM_METER_USUAL ? spec->meter :
            spec->log.manual ? SIM_METER_NONE : SIM_METER_PAGES;
+}
+
+/* As QEMU's sockets tell it; without a queue, nothing stands there. */
+static void look_at_link(SimMigration *m)
+{
+    ConvergenceLinkLook look = {
+        .now_ns = m->now_ns,
+        .sent_bytes = m->result.wire_bytes,
+        .queued_bytes = m->queued_bytes,
+        .unsent_bytes = m->queued_bytes,
+        .busy_ns = m->busy_ns,
+        .cap_bytes_per_s = m->spec.link->cap_bytes_per_s,
+        .queue_known = true,
+    };
+    ConvergenceLinkView view;
+
+    if (m->spec.link->queue_bytes > 0) {
+        convergence_link_look(&m->seen_link, &look);
+    }
+    view = convergence_link_view(&m->seen_link, m->now_ns);
+    view.devices_bytes = m->spec.link->devices_bytes;
+    convergence_engine_see_link(&m->engine, &view);
 }
 
 bool sim_migration_init(SimMigration *m, const SimSpec *spec,
@@ -102,6 +128,8 @@ bool sim_migration_init(SimMigration *m, const SimSpec *spec,
     sim_link_init(&m->link, spec->link, spec->seed);
     m->synced_remaining_bytes = sim_guest_remaining_bytes(&m->guest);
     convergence_engine_init(&m->engine, START_NS);
+    convergence_link_init(&m->seen_link);
+    look_at_link(m);
     m->next_sync_ns = m->params.auto_converge ?
         START_NS + convergence_engine_first_sync_ns(&m->engine, &m->params,
                                                     sync_cost_ns(m)) :
@@ -190,6 +218,8 @@ static ConvergenceSample make_sample(SimMigration *m, SimSync sync,
         .bandwidth_bytes_per_s = m->spec.link->cap_bytes_per_s,
         .sync_cost_ns = cost_ns,
         .sync_busy_ns = cost_ns,
+        .queued_bytes = m->queued_bytes,
+        .link = m->engine.link,
         .throttle_pct = m->slowdown.throttle_pct,
         .vcpus = m->vcpus,
         .n_vcpus = m->spec.guest->n_vcpus,
@@ -278,13 +308,29 @@ static void keep_record(SimMigration *m, const ConvergenceSample *sample,
     g_array_append_val(m->record, record);
 }
 
-static void sync_bitmap(SimMigration *m)
+/* What is queued goes on, whatever the sender does. */
+static void carry(SimMigration *m, double rate_bytes_per_s, int64_t ns)
+{
+    double s = (double)ns / NS_PER_S;
+    double carried = MIN(m->queued_bytes, rate_bytes_per_s * s);
+
+    if (carried > 0) {
+        m->queued_bytes -= carried;
+        m->busy_ns += carried / rate_bytes_per_s * NS_PER_S;
+    }
+}
+
+static void sync_bitmap(SimMigration *m, double share)
 {
     int64_t cost_ns = sync_cost_ns(m);
     ConvergenceSample sample;
     SimSync sync;
 
+    if (m->spec.link->queue_bytes > 0) {
+        carry(m, sim_link_rate(&m->link, elapsed_s(m)) * share, cost_ns);
+    }
     pass_time(m, cost_ns);
+    look_at_link(m);
     read_meters(m);
     sync = sim_guest_sync(&m->guest);
     sample = make_sample(m, sync, cost_ns);
@@ -310,7 +356,8 @@ static void sync_bitmap(SimMigration *m)
 /* How long the link takes for all that remains, the guest stopped. */
 static double send_rest_s(SimMigration *m, double share, double cap)
 {
-    double left_bytes = sim_guest_remaining_bytes(&m->guest);
+    double left_bytes = sim_guest_remaining_bytes(&m->guest) +
+                        m->queued_bytes + m->spec.link->devices_bytes;
     double s = 0, slice_s = (double)SLICE_NS / NS_PER_S;
 
     while (left_bytes > 0) {
@@ -351,8 +398,19 @@ static void finish(SimMigration *m)
     r->reader_lost_s = m->guest.vcpu_lost_s[m->spec.guest->n_vcpus - 1];
 }
 
+static double threshold_with(const SimMigration *m, uint64_t queued_bytes)
+{
+    uint64_t limit_ms = m->engine.deadline.downtime_limit_ms;
+
+    return m->params.auto_converge ?
+        convergence_engine_threshold_bytes(&m->engine, &m->params, limit_ms,
+                                           m->bandwidth_bytes_per_s,
+                                           queued_bytes) :
+        m->bandwidth_bytes_per_s * limit_ms / 1000;
+}
+
 /* Returns what may remain, once the deadline has had its say. */
-static double meet_deadline(SimMigration *m, double bandwidth_bytes_per_s)
+static double meet_deadline(SimMigration *m)
 {
     ConvergenceProgress progress = {
         .now_ns = m->now_ns,
@@ -373,22 +431,19 @@ static double meet_deadline(SimMigration *m, double bandwidth_bytes_per_s)
             return HUGE_VAL;
         }
     }
-    return m->params.auto_converge ?
-        convergence_engine_threshold_bytes(&m->engine, &m->params,
-                                           deadline->downtime_limit_ms,
-                                           bandwidth_bytes_per_s, 0) :
-        bandwidth_bytes_per_s * deadline->downtime_limit_ms / 1000;
+    return threshold_with(m, 0);
 }
 
 static void measure_bandwidth(SimMigration *m)
 {
     double s = (double)(m->now_ns - m->tick_ns) / NS_PER_S;
-    double rate = m->tick_wire_bytes / s;
 
     if (m->now_ns < m->tick_ns + TICK_NS) {
         return;
     }
-    m->threshold_bytes = meet_deadline(m, rate);
+    m->bandwidth_bytes_per_s = m->tick_wire_bytes / s;
+    look_at_link(m);
+    m->threshold_bytes = meet_deadline(m);
     m->tick_ns = m->now_ns;
     m->tick_wire_bytes = 0;
 }
@@ -403,21 +458,42 @@ static void account(SimMigration *m, const SimDrain *drain)
     m->result.wire_bytes += drain->wire_bytes;
 }
 
+/* With a queue the cap is the sender's, and the wire does what it can. */
+static double may_hand_over(const SimMigration *m, double rate_bytes_per_s,
+                            double s)
+{
+    const SimLinkSpec *link = m->spec.link;
+    double bytes = rate_bytes_per_s * s;
+
+    if (link->queue_bytes > 0) {
+        bytes = MAX(link->queue_bytes - m->queued_bytes, 0) + bytes;
+        bytes = link->cap_bytes_per_s > 0 ?
+                MIN(bytes, link->cap_bytes_per_s * s) : bytes;
+    }
+    return bytes;
+}
+
 /* Returns: false when there is a reason to go round before the slice ends. */
 static bool send_turn(SimMigration *m, double rate_bytes_per_s, int64_t ns)
 {
     double s = (double)ns / NS_PER_S;
     bool was_bulk = sim_guest_in_bulk_pass(&m->guest);
-    SimDrain drain = sim_guest_drain(&m->guest, rate_bytes_per_s * s,
+    SimDrain drain = sim_guest_drain(&m->guest,
+                                     may_hand_over(m, rate_bytes_per_s, s),
                                      MAX(SCAN_BYTES_PER_S,
                                          2 * rate_bytes_per_s) * s);
     bool ran_dry = !(sim_guest_remaining_bytes(&m->guest) > 0) &&
                    rate_bytes_per_s > 0;
 
-    if (ran_dry) {
+    if (m->spec.link->queue_bytes > 0) {
+        /* To fill a queue takes next to no time. */
+        m->queued_bytes += drain.wire_bytes;
+        ns = ran_dry ? NS_PER_MS : ns;
+    } else if (ran_dry) {
         ns = MAX(drain.wire_bytes / rate_bytes_per_s * NS_PER_S, NS_PER_MS);
     }
     account(m, &drain);
+    carry(m, rate_bytes_per_s, ns);
     pass_time(m, ns);
     if (was_bulk && !sim_guest_in_bulk_pass(&m->guest)) {
         m->result.bulk_s = elapsed_s(m);
@@ -437,7 +513,7 @@ static void send_slice(SimMigration *m, double share)
     int64_t turn_ns = MIN(m->guest.ops->turn_s * NS_PER_S, left_ns);
     double rate = sim_link_rate(&m->link, elapsed_s(m)) * share;
 
-    if (link->cap_bytes_per_s > 0) {
+    if (link->cap_bytes_per_s > 0 && !(link->queue_bytes > 0)) {
         rate = MIN(rate, link->cap_bytes_per_s);
     }
     while (left_ns > 0 && send_turn(m, rate, MIN(turn_ns, left_ns))) {
@@ -445,15 +521,50 @@ static void send_slice(SimMigration *m, double share)
     }
 }
 
+static bool is_near_end(const SimMigration *m)
+{
+    double left_bytes = sim_guest_remaining_bytes(&m->guest);
+
+    return left_bytes < m->threshold_bytes ||
+           (m->spec.link->queue_bytes > 0 && !(left_bytes > 0));
+}
+
+/* As convergence_sync_due() does. */
+static void wait_for_queue(SimMigration *m, double share)
+{
+    double rate;
+
+    do {
+        rate = m->engine.link.recent_bytes_per_s ?:
+               m->engine.model.link_bytes_per_s;
+        if (m->queued_bytes <= MAX(rate * LEFT_IN_QUEUE_S,
+                                   LEFT_IN_QUEUE_MIN_BYTES)) {
+            break;
+        }
+        carry(m, sim_link_rate(&m->link, elapsed_s(m)) * share, QUEUE_POLL_NS);
+        pass_time(m, QUEUE_POLL_NS);
+        look_at_link(m);
+    } while (elapsed_s(m) < m->spec.limit_s);
+}
+
+static double threshold_now(const SimMigration *m)
+{
+    return m->spec.link->queue_bytes > 0 ? threshold_with(m, m->queued_bytes) :
+                                           HUGE_VAL;
+}
+
 void sim_migration_slice(SimMigration *m, double share)
 {
     if (m->done) {
         return;
     }
-    if (m->now_ns >= m->next_sync_ns ||
-        sim_guest_remaining_bytes(&m->guest) < m->threshold_bytes) {
-        sync_bitmap(m);
-        if (sim_guest_remaining_bytes(&m->guest) < m->threshold_bytes) {
+    if (is_near_end(m)) {
+        wait_for_queue(m, share);
+    }
+    if (m->now_ns >= m->next_sync_ns || is_near_end(m)) {
+        sync_bitmap(m, share);
+        if (sim_guest_remaining_bytes(&m->guest) <
+            MIN(m->threshold_bytes, threshold_now(m))) {
             complete(m, share);
             finish(m);
             return;

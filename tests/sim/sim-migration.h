@@ -3,7 +3,8 @@
  *
  *   each slice (50 ms; 100 ms under a bandwidth cap, as QEMU's loop has it):
  *       sync the bitmap if the engine's time has come, or if what remains is
- *           below the threshold; make the sample, ask the engine
+ *           below the threshold, once the sender's queue is short; make the
+ *           sample, ask the engine
  *       switch over if what remains is still below it
  *       else send for a slice, and let the guest run meanwhile
  *       each 100 ms: measure the bandwidth, ask for the threshold
@@ -117,6 +118,11 @@ typedef struct SimMigration {
     int64_t tick_ns;
     double tick_wire_bytes;
     double threshold_bytes;
+    double bandwidth_bytes_per_s;   /* as last measured */
+    /* With a queue: what stands in it, and how long it did not stand empty. */
+    double queued_bytes;
+    double busy_ns;
+    ConvergenceLink seen_link;
     bool is_stock;
     unsigned stock_bad_periods;
     int64_t stock_period_ns;
