@@ -35,6 +35,7 @@
 #include "trace.h"
 #ifdef CONFIG_LINUX
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #endif
 
@@ -185,7 +186,25 @@ static void find_sockets(MigrationState *s)
         }
     }
 }
+bool convergence_stream_broken(void)
+{
+    for (unsigned i = 0; i < stream.n_fds; i++) {
+        struct pollfd look = { .fd = stream.fds[i] };
+
+        /* Errors are told unasked; unlike SO_ERROR this leaves them there. */
+        if (poll(&look, 1, 0) == 1 &&
+            look.revents & (POLLERR | POLLHUP | POLLNVAL)) {
+            return true;
+        }
+    }
+    return false;
+}
 #else
+bool convergence_stream_broken(void)
+{
+    return false;
+}
+
 static void look_at_sockets(ConvergenceLinkLook *look)
 {
 }

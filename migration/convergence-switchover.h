@@ -30,6 +30,14 @@ void convergence_stream_start(MigrationState *s);
 ConvergenceLinkLook convergence_stream_look(MigrationState *s, int64_t now_ns);
 
 /**
+ * convergence_stream_broken: whether a socket of the stream is dead
+ *
+ * What stood in its queue stays there for ever; who sends will be told.
+ * Migration thread, no lock needed.
+ */
+bool convergence_stream_broken(void);
+
+/**
  * convergence_devices_bytes: what devices will send at the switch-over
  *
  * By what they sent at the last one of this guest, or by their number.  No lock

@@ -420,6 +420,7 @@ static bool may_wait(MigrationState *s)
 {
     return s->state == MIGRATION_STATUS_ACTIVE && runstate_is_running() &&
            !qemu_file_get_error(s->to_dst_file) &&
+           !convergence_stream_broken() &&
            !qatomic_read(&s->start_postcopy);
 }
 

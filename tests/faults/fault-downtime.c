@@ -30,6 +30,8 @@ typedef struct Trial {
     unsigned margin_ms;
     /* Then the wire has a tenth of that; 0: never */
     unsigned falls_after_ms;
+    /* When the queue is waited for: stands still, and then breaks */
+    gboolean breaks;
     const char *const *capabilities;
     gboolean unslowed;          /* and the guest is never slowed */
     int guests;                 /* at once, over one line; 0: one */
@@ -50,8 +52,10 @@ static const Trial trials[] = {
       .limit_ms = 300, .margin_ms = 100, .falls_after_ms = 1000 },
     { "write:20:100,compute", "predictive", .cap_bytes_per_s = 32 * MB,
       .limit_ms = 500, .margin_ms = 100, .unslowed = TRUE },
-    { "write:16:20,compute", "predictive", .wire_bytes_per_s = 40 * MB,
+    { "write:16:20,compute", "predictive", .wire_bytes_per_s = 16 * MB,
       .limit_ms = 300, .margin_ms = 100, .guests = 2 },
+    { "compute,compute", "predictive", .wire_bytes_per_s = 4 * MB,
+      .limit_ms = 300, .breaks = TRUE },
 };
 
 typedef struct Guest {
@@ -71,14 +75,35 @@ static void *guest_main(void *opaque)
 typedef struct Fall {
     Wire *wire;
     const Trial *trial;
+    gint64 stalled_ms;          /* 0: not yet */
 } Fall;
+
+/* Below the threshold of 4 MB/s and 300 ms, for the second of the queue */
+#define NEAR_END_BYTES (300 * 1000)
+#define STALL_MS 1000
+
+/* The source sends nothing, and waits for what it handed over */
+static void let_break(Fall *fall, const MigrateSample *sample)
+{
+    if (!fall->stalled_ms && sample->sent_bytes &&
+        sample->remaining_bytes < NEAR_END_BYTES) {
+        wire_stall(fall->wire, TRUE);
+        fall->stalled_ms = sample->at_ms;
+    } else if (fall->stalled_ms &&
+               sample->at_ms > fall->stalled_ms + STALL_MS) {
+        wire_cut(fall->wire);
+    }
+}
 
 /* From the first sign of the migration on */
 static void let_fall(void *opaque, const MigrateSample *sample,
                      JsonObject *info)
 {
-    const Fall *fall = opaque;
+    Fall *fall = opaque;
 
+    if (fall->trial->breaks) {
+        let_break(fall, sample);
+    }
     if (fall->trial->falls_after_ms &&
         sample->at_ms >= fall->trial->falls_after_ms) {
         wire_set_rate(fall->wire, fall->trial->wire_bytes_per_s / 10);
@@ -104,7 +129,14 @@ static MigrateSpec make_spec(const FaultRun *run, const Trial *trial,
 static gboolean check_guest(const Trial *trial, const MigrateResult *result,
                             GError **errp)
 {
-    if (result->outcome != MIGRATE_COMPLETED) {
+    if (trial->breaks) {
+        if (result->outcome == MIGRATE_FAILED) {
+            return TRUE;
+        }
+        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED, "%s",
+                    result->outcome == MIGRATE_CAPPED ? "it waits for ever" :
+                    "completed over a broken connection");
+    } else if (result->outcome != MIGRATE_COMPLETED) {
         g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
                     "not completed: %s", result->why ?: "not in time");
     } else if (result->felt_downtime_ms > trial->limit_ms +
@@ -128,7 +160,7 @@ static gboolean try_once(FaultRun *run, const Trial *trial, GError **errp)
     g_autoptr(Wire) first = wire_new_tcp(NULL, NULL, errp);
     g_autoptr(Wire) second = first ? wire_new_tcp(NULL, first, errp) : NULL;
     Wire *wires[MAX_GUESTS] = { first, second };
-    Fall fall = { first, trial };
+    Fall fall = { .wire = first, .trial = trial };
     Guest guests[MAX_GUESTS] = { };
     GThread *threads[MAX_GUESTS];
     gboolean ok = TRUE;
@@ -183,5 +215,7 @@ const Fault downtime_faults[] = {
     { "hot set that fits, max-bandwidth below the wire's", 0, 6,
       downtime_is_the_guests, 4 },
     { "downtime felt by two on one line", 0, 6, downtime_is_the_guests, 5 },
+    { "connection cut while a queue is waited for", 0, 6,
+      downtime_is_the_guests, 6 },
     { NULL }
 };

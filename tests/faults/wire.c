@@ -359,8 +359,15 @@ void wire_stall(Wire *wire, gboolean stalled)
     g_mutex_unlock(&wire->lock);
 }
 
+/*
+ * TCP tells a sender only once the socket is closed: to shut it down leaves data
+ * that nobody will ever read in the sender's queue.
+ */
 void wire_cut(Wire *wire)
 {
+    g_autoptr(GPtrArray) pumps =
+        g_ptr_array_new_with_free_func(pump_free);
+
     g_mutex_lock(&wire->lock);
     wire->cut = TRUE;
     for (guint i = 0; i < wire->pumps->len; i++) {
@@ -369,5 +376,7 @@ void wire_cut(Wire *wire)
         g_socket_shutdown(pump->from, TRUE, TRUE, NULL);
     }
     g_cond_broadcast(&wire->changed);
+    g_ptr_array_extend_and_steal(pumps, g_steal_pointer(&wire->pumps));
+    wire->pumps = g_ptr_array_new_with_free_func(pump_free);
     g_mutex_unlock(&wire->lock);
 }
