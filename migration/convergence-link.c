@@ -10,8 +10,8 @@
  *             handed to it: a queue of 4 MB takes a second's worth of a link of
  *             4 MB/s at once
  *   limited   bytes stood unsent at both looks: it is the link that was slow.
- *             Else the sender may have had no more to send, and what was carried
- *             is a lower bound of what the link can do.
+ *             Else the sender may have had no more to send, and what was
+ *             carried is a lower bound of what the link can do.
  *
  * From the windows in which the link was the limit:
  *

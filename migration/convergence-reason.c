@@ -292,7 +292,8 @@ size_t convergence_format_sample(const ConvergenceEngine *engine,
 
     append(&text, "auto=%d policy=%s by_auto=%d initial=%u increment=%u max=%u "
            "threshold=%u tailslow=%d period_ms=%" PRIu32 " downtime_ms=%"
-           PRIu64 " vcpu_limit=%" PRIu64 " switchover=%" PRIu64, params->auto_converge,
+           PRIu64 " vcpu_limit=%" PRIu64 " switchover=%" PRIu64,
+           params->auto_converge,
            params->policy ? params->policy->name : "none",
            params->policy_by_auto,
            params->initial_throttle_pct, params->throttle_increment_pct,

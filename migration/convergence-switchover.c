@@ -1,12 +1,12 @@
 /*
- * Convergence engine, QEMU side: what a switch-over sends, and how long it takes
+ * Convergence engine, QEMU side: what a switch-over sends, and for how long
  *
  *   guest stops | last sync | pages | devices | what still stands in the queue
- *   <-------- what QEMU calls the downtime ---><-- the guest waits for that, too
+ *   <-------- what QEMU calls the downtime --> <- the guest waits for that, too
  *
- * A socket takes megabytes before it blocks, and what it has taken is "sent" for
- * QEMU.  On a slow link that is more than a downtime's worth, and a page that is
- * sent after it waits for all of it.  So the queue is asked for.
+ * A socket takes megabytes before it blocks, and what it has taken is "sent"
+ * for QEMU.  On a slow link that is more than a downtime's worth, and a page
+ * that is sent after it waits for all of it.  So the queue is asked for.
  *
  * The channels of multifd are known to their file alone.  They are connected to
  * the very address that the stream is connected to, and are found by that among
@@ -153,6 +153,12 @@ static void look_at_socket(int fd, ConvergenceLinkLook *look)
     look->busy_ns = MAX(look->busy_ns, busy_ns(fd));
 }
 
+/* A channel may be gone, and its number another file's. */
+static bool is_ours(unsigned i)
+{
+    return !i || has_peer(stream.fds[i], &stream.peer, stream.peer_size);
+}
+
 static void look_at_sockets(ConvergenceLinkLook *look)
 {
     if (stream.n_fds && stream.n_fds < stream.n_channels &&
@@ -161,8 +167,7 @@ static void look_at_sockets(ConvergenceLinkLook *look)
         find_channels();
     }
     for (unsigned i = 0; i < stream.n_fds; i++) {
-        /* A channel may be gone, and its number another file's. */
-        if (!i || has_peer(stream.fds[i], &stream.peer, stream.peer_size)) {
+        if (is_ours(i)) {
             look_at_socket(stream.fds[i], look);
         }
     }
@@ -192,7 +197,7 @@ bool convergence_stream_broken(void)
         struct pollfd look = { .fd = stream.fds[i] };
 
         /* Errors are told unasked; unlike SO_ERROR this leaves them there. */
-        if (poll(&look, 1, 0) == 1 &&
+        if (is_ours(i) && poll(&look, 1, 0) == 1 &&
             look.revents & (POLLERR | POLLHUP | POLLNVAL)) {
             return true;
         }

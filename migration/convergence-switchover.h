@@ -1,5 +1,5 @@
 /*
- * Convergence engine, QEMU side: what a switch-over sends, and how long it takes
+ * Convergence engine, QEMU side: what a switch-over sends, and for how long
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -23,9 +23,9 @@ void convergence_stream_start(MigrationState *s);
  * convergence_stream_look: what the stream was handed, and what of it stands in
  * the send queues of its sockets
  *
- * Nothing stands there where the stream is no socket, or the host does not tell;
- * cap_bytes_per_s is left to the caller.  A few system calls.  Migration thread,
- * no lock needed.
+ * Nothing stands there where the stream is no socket, or the host does not
+ * tell; cap_bytes_per_s is left to the caller.  A few system calls.  Migration
+ * thread, no lock needed.
  */
 ConvergenceLinkLook convergence_stream_look(MigrationState *s, int64_t now_ns);
 
@@ -50,7 +50,7 @@ typedef enum ConvergenceDowntimePart {
     CONVERGENCE_DOWNTIME_STOPPED,   /* the guest stands still */
     CONVERGENCE_DOWNTIME_SYNC,      /* the last look at the dirty bitmap */
     CONVERGENCE_DOWNTIME_PAGES,
-    CONVERGENCE_DOWNTIME_DEVICES,   /* after the last page; may be noted again */
+    CONVERGENCE_DOWNTIME_DEVICES,   /* after the last page; noted again */
     CONVERGENCE_DOWNTIME_PARTS,
 } ConvergenceDowntimePart;
 

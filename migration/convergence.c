@@ -219,8 +219,8 @@ static bool stops_now(void)
 }
 
 /*
- * The threshold was made before this sync, and knows of no queue.  QEMU compares
- * with it right after the sync.
+ * The threshold was made before this sync, and knows of no queue.  QEMU
+ * compares with it right after the sync.
  */
 static void count_queue(MigrationState *s, uint64_t queued_bytes)
 {
@@ -408,7 +408,8 @@ bool convergence_is_ending(const MigrationState *s)
 
 /*
  * So much of it may be left when it is looked what remains: the link has
- * something to carry during the sync, and next to nothing of a downtime is lost.
+ * something to carry during the sync, and next to nothing of a downtime is
+ * lost.
  */
 #define LEFT_IN_QUEUE_S 0.01
 #define LEFT_IN_QUEUE_MIN_BYTES (32 * KiB)

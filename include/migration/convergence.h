@@ -88,8 +88,9 @@ void convergence_send_begin(void);
  * @near_end: what remains is below the threshold of the switch-over
  *
  * Near the end, always; there it waits first for what stands in the stream's
- * send queue, as the switch-over would.  Else when the engine asks for it, which
- * it does not while auto-converge is off.  Migration thread, BQL not held.
+ * send queue, as the switch-over would.  Else when the engine asks for it,
+ * which it does not while auto-converge is off.  Migration thread, BQL not
+ * held.
  */
 bool convergence_sync_due(bool near_end);
 

@@ -6,10 +6,10 @@
  * Copyright (c) 2026 The Converge developers
  *
  * Over TCP, with the buffers that the kernel gives a sender: some 4 MB, which
- * are a third of a second and more of most of these links.  A guest of its own each time, and
- * what counts is for how long its clock stood still.  Hosts that run this are
- * shared: one try of three has to be within the limit and a margin that is well
- * below what the fault would take.
+ * are a third of a second and more of most of these links.  A guest of its own
+ * each time, and what counts is for how long its clock stood still.  Hosts that
+ * run this are shared: one try of three has to be within the limit and a margin
+ * that is well below what the fault would take.
  */
 
 #include "fault.h"

@@ -342,7 +342,7 @@ void wire_set_rate(Wire *wire, guint64 bytes_per_s)
     wire->line->free_at_us = 0;
     g_mutex_unlock(&wire->line->lock);
     if (wire->is_tcp) {
-        /* Of connections to come: a window that was offered is not taken back */
+        /* Of connections to come: no window that was offered is taken back */
         g_socket_set_option(wire->listener, SOL_SOCKET, SO_RCVBUF,
                             bytes_per_s ? CLAMP(bytes_per_s / RECEIVES_PER_S,
                                                 MIN_RECEIVE_BYTES,
@@ -360,8 +360,8 @@ void wire_stall(Wire *wire, gboolean stalled)
 }
 
 /*
- * TCP tells a sender only once the socket is closed: to shut it down leaves data
- * that nobody will ever read in the sender's queue.
+ * TCP tells a sender only once the socket is closed: to shut it down leaves
+ * data that nobody will ever read in the sender's queue.
  */
 void wire_cut(Wire *wire)
 {

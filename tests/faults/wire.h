@@ -24,7 +24,8 @@ Wire *wire_new(const char *target_uri, GError **errp);
 
 /*
  * The same over TCP, with the kernel's own buffers at the sender.  @target_uri
- * may be NULL until wire_set_target().  @beside (NULL: none) and this one share one line: one rate for both of them.
+ * may be NULL until wire_set_target().  @beside (NULL: none) and this one share
+ * one line: one rate for both of them.
  */
 Wire *wire_new_tcp(const char *target_uri, Wire *beside, GError **errp);
 

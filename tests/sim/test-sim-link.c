@@ -1,7 +1,8 @@
 /*
  * Switch-overs over links that have a queue, fall, and are shared
  *
- * What the sender's kernel takes before it blocks is 4 MB, as with TCP on Linux.
+ * What the sender's kernel takes before it blocks is 4 MB, as with TCP on
+ * Linux.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -44,8 +45,8 @@ static SimResult run(const SimSpec *spec, const char *policy)
 }
 
 /*
- * The queue alone is a second of the first of them, and what devices send is most
- * of 50 ms there: half of the limit is left to pages even so.
+ * The queue alone is a second of the first of them, and what devices send is
+ * most of 50 ms there: half of the limit is left to pages even so.
  */
 static void test_queue_is_part_of_the_downtime(void)
 {
@@ -77,8 +78,9 @@ static void test_queue_is_part_of_the_downtime(void)
 }
 
 /*
- * From 40 to 4 MB/s in the last two seconds before a switch-over of hot sets that
- * fit the limit, or did; but for the very last 300 ms, which nobody can know of.
+ * From 40 to 4 MB/s in the last two seconds before a switch-over of hot sets
+ * that fit the limit, or did; but for the very last 300 ms, which nobody can
+ * know of.
  */
 static void test_fall_is_followed_within_300_ms(void)
 {
@@ -121,7 +123,8 @@ static void test_fall_is_followed_within_300_ms(void)
 
 /*
  * Another guest comes and goes on the same line, and while it is there takes
- * half of it.  At worst it comes just when this one is stopped.
+ * half of it.  Hot sets that the whole line would have through in 0.75 of the
+ * limit, and half of it would not.
  */
 static void test_shared_line_has_a_reserve(void)
 {
@@ -131,8 +134,15 @@ static void test_shared_line_has_a_reserve(void)
     };
     unsigned n = 0, within = 0;
 
-    for (unsigned seed = 1; seed <= 100; seed++) {
-        SimSpec spec = spec_of(&writer, &link, limits_ms[seed % 3]);
+    for (unsigned seed = 1; seed <= 200; seed++) {
+        double limit_ms = limits_ms[1 + seed % 2];
+        SimGuestSpec guest = {
+            .ram_bytes = 256 * MIB, .zero_bytes = 192 * MIB, .n_vcpus = 2,
+            .sets = { { .bytes = 40e6 * limit_ms / 1000 * 0.75,
+                        .rate_bytes_per_s = 200e6,
+                        .capacity_bytes_per_s = 200e6, .n_vcpus = 1, }, },
+        };
+        SimSpec spec = spec_of(&guest, &link, limit_ms);
         uint64_t random = seed * 2654435761u + 88172645463325252ULL;
         double change_s = 0, share = 1;
         SimMigration m;
@@ -149,12 +159,12 @@ static void test_shared_line_has_a_reserve(void)
             sim_migration_slice(&m, share);
         }
         g_assert_true(m.result.completed);
-        within += m.result.downtime_ms <= spec.downtime_limit_ms;
+        within += m.result.downtime_ms <= limit_ms;
         n++;
         sim_migration_free(&m);
     }
     g_test_message("%u of %u within their limits", within, n);
-    g_assert_cmpuint(within * 20, >=, n * 19);
+    g_assert_cmpuint(within * 100, >=, n * 99);
 }
 
 /*
