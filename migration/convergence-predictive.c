@@ -104,6 +104,7 @@
 #define FOLLOWS 0.75
 #define DEAF_NS NS_PER_S
 #define DEAF_LOOKS 2
+#define COMPARE_NS (250 * NS_PER_MS)
 /*
  * Try again if the link got better or the guest calmer by so much, after ten
  * seconds, then twenty, and so on: a trial costs the guest ten.  One that did
@@ -201,6 +202,11 @@ static void watch(ConvergenceEngine *engine, const ConvergenceParams *params,
     decision->phase = CONVERGENCE_PHASE_WATCHING;
 }
 
+static double held_rate(const ConvergencePredictiveState *state)
+{
+    return convergence_rate(state->held_bytes, state->held_ns);
+}
+
 /* Nothing that is allowed makes what remains shrink: the guest is let be. */
 static void give_up(ConvergenceEngine *engine,
                     const ConvergenceParams *params,
@@ -215,7 +221,8 @@ static void give_up(ConvergenceEngine *engine,
     state->times_given_up++;
     state->free_bytes_per_s = 0;
     state->drain_bytes_per_s = model->drain_bytes_per_s;
-    state->least_bytes_per_s = model->last_dirty_bytes_per_s;
+    state->least_bytes_per_s = state->was_deaf ? held_rate(state) :
+                               model->last_dirty_bytes_per_s;
     throttle(engine, params, sample, 1, decision);
     decision->phase = CONVERGENCE_PHASE_STUCK;
 }
@@ -306,21 +313,61 @@ static void learn_held(ConvergenceEngine *engine,
     state->held++;
 }
 
-static bool is_deaf(const ConvergenceEngine *engine,
-                    const ConvergenceParams *params,
-                    const ConvergenceSample *sample)
+/* Even so it outpaces the link, and for ever. */
+static bool held_in_vain(const ConvergenceEngine *engine,
+                         const ConvergenceParams *params,
+                         const ConvergenceSample *sample)
 {
     const ConvergencePredictiveState *state = &engine->predictive;
     const ConvergenceModel *model = &engine->model;
-    double rate = convergence_rate(state->held_bytes, state->held_ns);
+    double rate = held_rate(state);
 
     return state->held >= DEAF_LOOKS && state->held_ns >= DEAF_NS &&
-           rate > state->begin_bytes_per_s * FOLLOWS &&
            rate > model->drain_bytes_per_s * NO_PROGRESS &&
            (sample->bulk_pass ||
             convergence_model_remaining_s(model, sample->remaining_bytes,
                                           convergence_threshold(engine, params),
                                           rate, false) < 0);
+}
+
+/*
+ * Let it run free for a look, once, where what it did before is not known: a
+ * lower bound is nothing to compare with.
+ */
+static bool compare(ConvergenceEngine *engine, const ConvergenceParams *params,
+                    const ConvergenceSample *sample,
+                    ConvergenceDecision *decision)
+{
+    ConvergencePredictiveState *state = &engine->predictive;
+
+    if (state->begin_bytes_per_s < HUGE_VAL ||
+        !held_in_vain(engine, params, sample)) {
+        return false;
+    }
+    state->comparing = true;
+    engine->wants_rewrites = true;
+    engine->seeking = true;
+    throttle(engine, params, sample, 1, decision);
+    decision->next_sync_ns = COMPARE_NS;
+    decision->phase = CONVERGENCE_PHASE_THROTTLING;
+    return true;
+}
+
+/* Returns: whether no throttle changes what it dirties. */
+static bool is_deaf(ConvergenceEngine *engine, const ConvergenceParams *params,
+                    const ConvergenceSample *sample)
+{
+    ConvergencePredictiveState *state = &engine->predictive;
+
+    if (state->comparing) {
+        state->comparing = false;
+        state->begin_bytes_per_s = engine->model.last_dirty_bytes_per_s;
+        return engine->model.dirty_known &&
+               held_rate(state) > state->begin_bytes_per_s * FOLLOWS;
+    }
+    learn_held(engine, params, sample);
+    return held_in_vain(engine, params, sample) &&
+           held_rate(state) > state->begin_bytes_per_s * FOLLOWS;
 }
 
 /*
@@ -577,11 +624,13 @@ static void predictive_decide(ConvergenceEngine *engine,
         progress(state, sample);
     }
     count_looks(engine, params, sample);
-    learn_held(engine, params, sample);
     state->was_deaf = is_deaf(engine, params, sample);
     if (state->was_deaf || (state->in_vain_ns >= IN_VAIN_NS &&
                             state->in_vain >= IN_VAIN_LOOKS)) {
         give_up(engine, params, sample, decision);
+        return;
+    }
+    if (compare(engine, params, sample, decision)) {
         return;
     }
     slow_down(engine, params, sample, decision);

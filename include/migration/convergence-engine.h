@@ -361,6 +361,8 @@ typedef struct ConvergencePredictiveState {
     double held_bytes;
     int64_t held_ns;
     unsigned held;                  /* looks in that time */
+    /* That rate was not known: it runs free for a look, to compare. */
+    bool comparing;
     unsigned calm;                  /* looks in a row well below the target */
     unsigned mistaken;              /* looks that those told to read spoil */
     /* After it gave up. */

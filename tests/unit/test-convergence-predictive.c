@@ -252,27 +252,59 @@ static void test_deaf_guest_is_let_be_and_tried_again(void)
     }
 }
 
-/* On either side of three quarters, of what outpaces the link, and of known. */
-static void test_what_is_taken_for_deaf(void)
+/*
+ * What it did before was not known when it was slowed: it runs free for a look,
+ * once, and is let be or slowed again by what that shows.
+ */
+static void test_what_is_not_known_is_compared(void)
 {
     static const struct {
-        double before, held;
-        uint64_t unseen_mb;
+        double free, held;
         bool deaf;
-    } rows[] = {
-        { 100, 76, 0, true }, { 100, 74, 0, false },
-        { 80, 65, 0, true }, { 80, 63, 0, false },
-        { 100, 76, 1, false },
-    };
+    } rows[] = { { 100, 76, true }, { 100, 74, false }, { 900, 80, false } };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
         Guest guest = guest_begin();
         ConvergenceSample sample = fixture_sample(&guest.engine, SECOND_NS,
-                                                  rows[i].before, 64);
+                                                  rows[i].held, 64);
+        int64_t ns = 0;
+        unsigned free_looks = 0;
+
+        sample.unseen_bytes = 1;
+        convergence_engine_update(&guest.engine, &guest.params, &sample);
+        while (ns < 5 * SECOND_NS &&
+               guest.engine.decision.phase != CONVERGENCE_PHASE_STUCK) {
+            bool is_free = !guest.engine.decision.throttle_pct;
+
+            look(&guest, LOOK_NS, is_free ? rows[i].free : rows[i].held);
+            free_looks += is_free;
+            ns += LOOK_NS;
+        }
+        g_assert_cmpuint(free_looks, ==, 1);
+        g_assert_true((guest.engine.decision.throttle_pct == 0) ==
+                      rows[i].deaf);
+        g_assert_true(!rows[i].deaf ||
+                      strstr(guest.engine.decision.reason,
+                             "still 76.0 MB/s at 99 %"));
+    }
+}
+
+/* On either side of three quarters, and of what outpaces the link. */
+static void test_what_is_taken_for_deaf(void)
+{
+    static const struct {
+        double before, held;
+        bool deaf;
+    } rows[] = {
+        { 100, 76, true }, { 100, 74, false },
+        { 80, 65, true }, { 80, 63, false },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin();
         int64_t held_ns = 0;
 
-        sample.unseen_bytes = MB(rows[i].unseen_mb);
-        convergence_engine_update(&guest.engine, &guest.params, &sample);
+        look(&guest, SECOND_NS, rows[i].before);
         while (guest.engine.decision.throttle_pct && held_ns < 3 * SECOND_NS) {
             look(&guest, LOOK_NS, rows[i].held);
             held_ns += LOOK_NS;
@@ -489,6 +521,8 @@ int main(int argc, char **argv)
                     test_too_little_is_given_up_after_ten_seconds);
     g_test_add_func("/convergence/predictive/deaf",
                     test_deaf_guest_is_let_be_and_tried_again);
+    g_test_add_func("/convergence/predictive/not-known",
+                    test_what_is_not_known_is_compared);
     g_test_add_func("/convergence/predictive/taken-for-deaf",
                     test_what_is_taken_for_deaf);
     g_test_add_func("/convergence/predictive/in-vain",
