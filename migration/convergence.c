@@ -35,6 +35,7 @@
 #include "convergence-sample.h"
 #include "convergence-switchover.h"
 #include "migration.h"
+#include "qemu-file.h"
 #include "ram.h"
 #include "trace.h"
 
