@@ -215,21 +215,25 @@ static void test_guests_by_chance(const void *opaque)
 /* What it decided is what it decides again: nothing hides in the engine. */
 static void test_replay_decides_the_same(void)
 {
-    static const char *const policies[] = {
-        "step", "predictive", "dirty-limit"
+    static const struct {
+        const char *policy, *scenario;
+    } runs[] = {
+        { "step", "bursts" }, { "predictive", "bursts" },
+        { "dirty-limit", "bursts" }, { SIM_POLICY_AUTO, "disk-reader" },
+        { SIM_POLICY_AUTO, "devices-above-link" },
     };
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(policies); i++) {
+    for (unsigned i = 0; i < G_N_ELEMENTS(runs); i++) {
         g_autofree char *path = NULL;
         int fd = g_file_open_tmp("converge-sim-XXXXXX", &path, NULL);
-        SimSpec spec = sim_scenario_spec(sim_scenario_find("bursts"));
+        SimSpec spec = sim_scenario_spec(sim_scenario_find(runs[i].scenario));
         FILE *out = fopen("/dev/null", "w");
         SimMigration m;
 
         g_assert_cmpint(fd, >=, 0);
         g_assert_nonnull(out);
         spec.trace = fdopen(fd, "w");
-        sim_migration_run(&m, &spec, policies[i]);
+        sim_migration_run(&m, &spec, runs[i].policy);
         sim_migration_free(&m);
         fclose(spec.trace);
         g_assert_cmpint(sim_replay(path, out), ==, 0);
