@@ -14,10 +14,15 @@
 #include "qemu/yank.h"
 #include "qemu/units.h"
 #include "io/channel-file.h"
+#include "io/channel-socket.h"
+#include "io/channel-tls.h"
 #include "migration.h"
 #include "qemu-file.h"
 #include "ram.h"
 #include "convergence-channel.h"
+#ifdef CONFIG_LINUX
+#include <sys/ioctl.h>
+#endif
 
 /* The file descriptor of @s if it is none of a socket, else -1. */
 static int file_fd(MigrationState *s)
@@ -43,6 +48,24 @@ ConvergenceChannel convergence_channel_of(MigrationState *s)
            is_pipe(fd) ? CONVERGENCE_CHANNEL_PIPE : CONVERGENCE_CHANNEL_FILE;
 }
 
+/* What stands in the main channel's send queue, 0 where nobody tells. */
+static int queued_bytes(MigrationState *s)
+{
+    int bytes = 0;
+#ifdef CONFIG_LINUX
+    Object *ioc = OBJECT(qemu_file_get_ioc(s->to_dst_file));
+    Object *tls = object_dynamic_cast(ioc, TYPE_QIO_CHANNEL_TLS);
+    Object *sock = object_dynamic_cast(
+        tls ? OBJECT(QIO_CHANNEL_TLS(tls)->master) : ioc,
+        TYPE_QIO_CHANNEL_SOCKET);
+
+    if (sock && ioctl(QIO_CHANNEL_SOCKET(sock)->fd, TIOCOUTQ, &bytes)) {
+        bytes = 0;
+    }
+#endif
+    return bytes;
+}
+
 uint64_t convergence_channel_sent_bytes(MigrationState *s)
 {
     uint64_t bytes = ram_counters.multifd_bytes;
@@ -50,7 +73,8 @@ uint64_t convergence_channel_sent_bytes(MigrationState *s)
     QEMU_LOCK_GUARD(&s->qemu_file_lock);
     if (s->to_dst_file) {
         /* The other function of that name flushes the stream first. */
-        bytes += qemu_file_total_transferred_fast(s->to_dst_file);
+        bytes += qemu_file_total_transferred_fast(s->to_dst_file) -
+                 queued_bytes(s);
     }
     return bytes;
 }

@@ -27,11 +27,11 @@ typedef enum ConvergenceChannel {
 ConvergenceChannel convergence_channel_of(MigrationState *s);
 
 /**
- * convergence_channel_sent_bytes: what all channels have taken so far
+ * convergence_channel_sent_bytes: what all channels have carried so far
  * @s: the migration
  *
- * What is queued for the next send counts, too: it stands still while a send is
- * blocked.  The migration thread, or the main thread with the BQL held.
+ * As far as is known: it changes as long as something moves, also while a send
+ * is blocked and the socket's queue drains.  The migration thread, or the main thread with the BQL held.
  */
 uint64_t convergence_channel_sent_bytes(MigrationState *s);
 

@@ -448,6 +448,8 @@ static void look_on(ConvergenceEngine *engine, const ConvergenceParams *params,
     convergence_estimate_end_probe(engine, sample);
     convergence_devices_forget(engine);
     throttle_alike(sample, decision);
+    engine->model.queued_bytes = learns ? engine->model.queued_bytes :
+                                 sample->queued_bytes;
     if (learns) {
         convergence_model_update(&engine->model, sample, false);
         convergence_explain(engine, params, sample, decision);
@@ -475,6 +477,7 @@ convergence_engine_update(ConvergenceEngine *engine,
     }
     select_policy(engine, params, sample);
     if (!is_of_use(sample)) {
+        engine->model.queued_bytes = sample->queued_bytes;
         if (engine->estimate.probing || engine->devices.trying) {
             /* A look that tells nothing: nobody is held for that. */
             convergence_estimate_end_probe(engine, sample);

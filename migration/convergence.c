@@ -150,6 +150,12 @@ static bool has_deadline(void)
     return runstate_is_running() && channel_has_deadline();
 }
 
+/* For so long that whoever waits for the link may wait for ever. */
+static bool stands_still(void)
+{
+    return now_ns() - convergence.sent_ns >= BLOCKED_NS;
+}
+
 /* QEMU's own copy is the main thread's, and the migration thread has no BQL. */
 static void take_user_params(MigrationState *s)
 {
@@ -353,7 +359,8 @@ static void note_downtime(ConvergenceDowntimePart part)
     MigrationState *s = migrate_get_current();
 
     if (qatomic_read(&convergence.running) &&
-        !qatomic_read(&convergence.may_slow) && !runstate_is_running() &&
+        !qatomic_read(&convergence.may_slow) &&
+        runstate_check(RUN_STATE_FINISH_MIGRATE) &&
         s->state == MIGRATION_STATUS_ACTIVE) {
         convergence_downtime_part(s, part, now_ns());
     }
@@ -371,7 +378,7 @@ void convergence_switchover(void)
     }
     /* A decision under way is over by now: it is made with the BQL held. */
     qatomic_set(&convergence.may_slow, false);
-    convergence.guest_stopped |= !runstate_is_running();
+    convergence.guest_stopped |= runstate_check(RUN_STATE_FINISH_MIGRATE);
     note_downtime(CONVERGENCE_DOWNTIME_STOPPED);
     lift_slowdown();
     if (!locked) {
@@ -410,10 +417,10 @@ bool convergence_is_ending(const MigrationState *s)
 /*
  * So much of it may be left when it is looked what remains: the link has
  * something to carry during the sync, and next to nothing of a downtime is
- * lost.
+ * lost, however short that may be.
  */
-#define LEFT_IN_QUEUE_S 0.01
-#define LEFT_IN_QUEUE_MIN_BYTES (32 * KiB)
+#define LEFT_IN_QUEUE_MS 10.0
+#define LEFT_IN_QUEUE_PART 0.05
 #define QUEUE_POLL_US 2000
 #define TICK_NS (100 * SCALE_MS)
 
@@ -429,7 +436,7 @@ static bool may_wait(MigrationState *s)
 static bool queue_is_short(MigrationState *s)
 {
     uint64_t queued_bytes;
-    double rate, left_bytes;
+    double rate, left_ms;
 
     QEMU_LOCK_GUARD(&convergence.lock);
     if (!engine_wanted(&convergence.params) || stops_now()) {
@@ -438,8 +445,9 @@ static bool queue_is_short(MigrationState *s)
     queued_bytes = look_at_link(s).queued_bytes;
     rate = convergence.engine.link.recent_bytes_per_s ?:
            convergence.engine.model.link_bytes_per_s;
-    left_bytes = MAX(rate * LEFT_IN_QUEUE_S, LEFT_IN_QUEUE_MIN_BYTES);
-    return queued_bytes <= left_bytes;
+    left_ms = MIN(convergence.engine.deadline.downtime_limit_ms *
+                  LEFT_IN_QUEUE_PART, LEFT_IN_QUEUE_MS);
+    return queued_bytes <= rate * left_ms / 1000;
 }
 
 /*
@@ -469,16 +477,37 @@ static bool clock_is_due(void)
            now_ns() >= qatomic_read_i64(&convergence.next_sync_ns);
 }
 
+/*
+ * Nothing remains, as far as is known, and QEMU would stop the guest without
+ * another look.  Where no downtime is allowed at all it may: it could look
+ * again and again.
+ */
+static bool nothing_remains(const MigrationState *s)
+{
+    return engine_wanted(&convergence.params) && s->threshold_size > 0 &&
+           !ram_bytes_remaining();
+}
+
 bool convergence_sync_due(bool near_end)
 {
-    if (near_end || !ram_bytes_remaining()) {
-        if (qatomic_read(&convergence.running) &&
-            qatomic_read(&convergence.may_slow)) {
-            wait_for_queue(migrate_get_current());
-        }
+    MigrationState *s = migrate_get_current();
+
+    if (!qatomic_read(&convergence.running) ||
+        !qatomic_read(&convergence.may_slow)) {
+        return near_end;
+    }
+    if (near_end || nothing_remains(s)) {
+        wait_for_queue(s);
         return true;
     }
     return clock_is_due();
+}
+
+bool convergence_is_over(MigrationState *s)
+{
+    return qatomic_read(&convergence.running) &&
+           (is_over(s) || (qatomic_read(&convergence.may_slow) &&
+                           qemu_file_get_error(s->to_dst_file)));
 }
 
 /* What remains only rises in a sync; below its last value, pages were sent. */
@@ -519,6 +548,10 @@ bool convergence_sync_begin(void)
     note_downtime(CONVERGENCE_DOWNTIME_SYNC);
     notice_sent(convergence.sampler.sync_begin_remaining_bytes);
     if (qatomic_read(&convergence.running)) {
+        WITH_QEMU_LOCK_GUARD(&convergence.lock) {
+            /* What the link did until now is not to be mixed with the sync. */
+            look_at_link(migrate_get_current());
+        }
         convergence.syncs++;
         counts = counts_as_pass(migrate_get_current());
     }
@@ -802,7 +835,9 @@ static int64_t take_action(MigrationState *s,
 {
     char why[CONVERGENCE_REASON_MAX_BYTES];
 
-    if (convergence.gives_up) {
+    if (convergence.gives_up ||
+        (stands_still() && deadline->action != CONVERGENCE_ACTION_ABORT)) {
+        /* Once the guest has stopped for a dead link there is no way back. */
         return threshold_bytes;
     }
     convergence_stop_describe(deadline, &convergence.params, progress, why,
@@ -849,8 +884,9 @@ int64_t convergence_tick(MigrationState *s, double bandwidth_bytes_per_ms)
     if (!engine_wanted(&convergence.params)) {
         /* As in later QEMUs, whose clients know it. */
         return convergence.params.switchover_bytes_per_s ?
-               convergence.params.switchover_bytes_per_s / 1000.0 *
-               convergence.params.downtime_limit_ms : threshold_bytes;
+               MIN(convergence.params.switchover_bytes_per_s / 1000.0 *
+                   convergence.params.downtime_limit_ms, INT64_MAX / 2) :
+               threshold_bytes;
     }
     look_at_link(s);
     convergence.known = true;
@@ -901,13 +937,13 @@ static void look_at_deadline(MigrationState *s)
     refresh_params();
     deadline = convergence_engine_deadline(&convergence.engine,
                                            &convergence.params, &progress);
-    if (deadline->stop == CONVERGENCE_STOP_NONE ||
-        (postcopy && deadline->action == CONVERGENCE_ACTION_ABORT)) {
+    if (deadline->stop == CONVERGENCE_STOP_NONE) {
         return;
     }
-    take_action(s, deadline, &progress, 0);
-    if (!convergence.gives_up) {
+    if (deadline->action != CONVERGENCE_ACTION_ABORT) {
         stand_still();
+    } else if (!postcopy) {
+        take_action(s, deadline, &progress, 0);
     }
 }
 
@@ -933,7 +969,8 @@ static void end_overdue_probe(int64_t now)
 static void watch_one_that_runs(MigrationState *s, int64_t now)
 {
     end_overdue_probe(now);
-    if (now - qatomic_read_i64(&convergence.ticked_ns) >= BLOCKED_NS) {
+    if (now - qatomic_read_i64(&convergence.ticked_ns) >= BLOCKED_NS ||
+        stands_still()) {
         look_at_deadline(s);
     }
     if (convergence.still && !convergence.gives_up &&

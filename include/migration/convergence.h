@@ -87,12 +87,21 @@ void convergence_send_begin(void);
  * convergence_sync_due: whether to look at the dirty bitmap now
  * @near_end: what remains is below the threshold of the switch-over
  *
- * Near the end, always; there it waits first for what stands in the stream's
- * send queue, as the switch-over would.  Else when the engine asks for it,
- * which it does not while auto-converge is off.  Migration thread, BQL not
- * held.
+ * Near the end, always, and where nothing remains while the engine has a part in
+ * it; there it waits first for what stands in the stream's send queue, as the
+ * switch-over would.  Else when the engine asks for it, which it does not while
+ * auto-converge is off.  Migration thread, BQL not held.
  */
 bool convergence_sync_due(bool near_end);
+
+/**
+ * convergence_is_over: the migration has been given up or cancelled meanwhile
+ * @s: the migration
+ *
+ * Or its stream is broken: the guest must not be stopped for it any more.
+ * Migration thread.
+ */
+bool convergence_is_over(MigrationState *s);
 
 /**
  * convergence_pass_done: the search for dirty pages came to the end of RAM

@@ -136,7 +136,7 @@ static void test_postcopy(void)
         qobject_unref(event);
     }
     /* The event comes right before the guest is stopped. */
-    for (int i = 0; i < VM_PATIENCE_S * 1000 && vm_is_running(pair->from);
+    for (int i = 0; i < VM_PATIENCE_S * 1000 && vm_throttle_pct(pair->from);
          i++) {
         g_usleep(1000);
     }
