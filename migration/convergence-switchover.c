@@ -191,6 +191,7 @@ static void find_sockets(MigrationState *s)
         }
     }
 }
+
 bool convergence_stream_broken(void)
 {
     for (unsigned i = 0; i < stream.n_fds; i++) {
