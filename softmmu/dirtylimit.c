@@ -112,25 +112,41 @@ static bool charge_pages(CPUState *cpu, uint64_t limit_bytes_per_s,
 
 /*
  * To hold a vCPU that is out to serve an interrupt (vcpu-reprieve.c), before it
- * writes: the instruction starts anew when it goes on.  Any write of a program
- * may fault, so each can; a kernel's may lie amid what cannot.
+ * writes: the instruction starts anew when it goes on.
+ *
+ * That is right only if it has done nothing yet, and that a write may fault is
+ * no proof of it.  TCG does what crosses a page byte by byte, after a look at
+ * both pages, so a read-modify-write would be done twice.  Nor is it the first
+ * byte of a page alone: a sync in another thread makes a page clean again
+ * between any two writes of one instruction (CMPXCHG16B's halves, the bytes of
+ * what is not aligned, INS after it has read its port, a task switch).
+ *
+ * So it is done for what is known to be safe: a single write of more than a
+ * byte, which TCG does at once where it is aligned, by an instruction that is
+ * nothing but this write.  All that comes with size 1 is let pass: bytes of
+ * larger writes, page walks, helpers that ask for a page first and write later.
+ * An atomic access comes with its size, but is none of these instructions, even
+ * where it is done step by step.  What is let pass is charged.
  */
-static void stop_before_write(CPUState *cpu, uintptr_t host_pc)
+static void stop_before_write(CPUState *cpu, unsigned bytes, uintptr_t host_pc)
 {
 #ifdef CONFIG_TCG
-    cpu->slowdown.due = true;
-    cpu_exit(cpu);
-    cpu_loop_exit_restore(cpu, host_pc);
+    if (bytes > 1 && host_pc && vcpu_is_at_plain_store(cpu, host_pc)) {
+        cpu->slowdown.due = true;
+        cpu_exit(cpu);
+        cpu_loop_exit_restore(cpu, host_pc);
+    }
 #endif
 }
 
-void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr, uintptr_t host_pc)
+void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr, unsigned bytes,
+                             uintptr_t host_pc)
 {
     uint64_t limit_bytes_per_s = dirtylimit_of(cpu);
     bool is_out = unlikely(limit_bytes_per_s) && cpu->slowdown.reprieve.out;
 
-    if (is_out && host_pc && vcpu_runs_program(cpu)) {
-        stop_before_write(cpu, host_pc);
+    if (is_out) {
+        stop_before_write(cpu, bytes, host_pc);
     }
     if (dirty_meter_count_page(cpu, addr) && unlikely(limit_bytes_per_s) &&
         charge_pages(cpu, limit_bytes_per_s, 1, clock_ns()) &&

@@ -15,10 +15,12 @@
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "cpu.h"
+#include "exec/exec-all.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/kvm.h"
 #include "sysemu/tcg.h"
 #include "sysemu/vcpu-interrupts.h"
+#include "sysemu/x86-plain-store.h"
 
 #ifdef TARGET_I386
 
@@ -129,10 +131,47 @@ bool vcpu_masks_interrupts(CPUState *cpu)
     return !(X86_CPU(cpu)->env.eflags & IF_MASK);
 }
 
-bool vcpu_runs_program(CPUState *cpu)
+#ifdef CONFIG_TCG
+/*
+ * The bytes of an instruction, up to the end of its page.  A debugger's access,
+ * as it neither faults nor fills the TLB.  Returns: how many.
+ */
+static size_t read_code(CPUX86State *env, uint8_t *code)
 {
-    return (X86_CPU(cpu)->env.hflags & HF_CPL_MASK) == HF_CPL_MASK;
+    target_ulong pc = env->segs[R_CS].base + env->eip;
+    size_t code_bytes;
+
+    if (!(env->hflags & HF_CS64_MASK)) {
+        pc = (uint32_t)pc;
+    }
+    code_bytes = MIN(X86_INSN_BYTES_MAX, -(pc | TARGET_PAGE_MASK));
+    return cpu_memory_rw_debug(env_cpu(env), pc, code, code_bytes, false) ?
+           0 : code_bytes;
 }
+
+bool vcpu_is_at_plain_store(CPUState *cpu, uintptr_t host_pc)
+{
+    CPUX86State *env = &X86_CPU(cpu)->env;
+    uint8_t code[X86_INSN_BYTES_MAX];
+    /* Translated code that goes on counts on what it left here. */
+    target_ulong eip = env->eip;
+    uint32_t cc_op = env->cc_op;
+    bool is_plain;
+
+    is_plain = (env->hflags & HF_CPL_MASK) == HF_CPL_MASK &&
+               cpu_restore_state(cpu, host_pc) &&
+               x86_is_plain_store(code, read_code(env, code),
+                                  env->hflags & HF_CS64_MASK);
+    env->eip = eip;
+    env->cc_op = cc_op;
+    return is_plain;
+}
+#else
+bool vcpu_is_at_plain_store(CPUState *cpu, uintptr_t host_pc)
+{
+    return false;
+}
+#endif
 
 #else
 
@@ -146,7 +185,7 @@ bool vcpu_masks_interrupts(CPUState *cpu)
     return false;
 }
 
-bool vcpu_runs_program(CPUState *cpu)
+bool vcpu_is_at_plain_store(CPUState *cpu, uintptr_t host_pc)
 {
     return false;
 }

@@ -77,12 +77,15 @@ bool dirtylimit_by_ring(void);
 /**
  * dirtylimit_page_dirtied: TCG is about to write to a page that is clean
  * @addr: in the page
+ * @bytes: how many at once; 1 may be a part of a larger write
  * @host_pc: where the write stands in translated code, 0 = not in it
  *
  * In the vCPU's thread, amid guest code: charges, never sleeps.  May leave guest
- * code by a long jump, as a fault does, before the write is done.
+ * code by a long jump, as a fault does, before the write is done; only where the
+ * instruction has had no effect so far.
  */
-void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr, uintptr_t host_pc);
+void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr, unsigned bytes,
+                             uintptr_t host_pc);
 
 /**
  * dirtylimit_charge_late: charge a vCPU for pages that its meter took for free

@@ -38,11 +38,14 @@ bool vcpu_interrupts_are_told(void);
 bool vcpu_masks_interrupts(CPUState *cpu);
 
 /**
- * vcpu_runs_program: whether it is in the guest's programs, not in its kernel
+ * vcpu_is_at_plain_store: whether it is in a program of the guest's, at an
+ * instruction that writes once and does nothing else before
+ * @host_pc: where it is in translated code
  *
- * TCG.  The vCPU's thread, in guest code or out of it; no lock needed.
+ * TCG.  The vCPU's thread, amid guest code, which may go on as if this had not
+ * been called; no lock needed.
  */
-bool vcpu_runs_program(CPUState *cpu);
+bool vcpu_is_at_plain_store(CPUState *cpu, uintptr_t host_pc);
 
 /**
  * vcpu_nap: have the vCPU's thread wait for less than a millisecond

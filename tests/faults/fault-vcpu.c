@@ -29,6 +29,7 @@
 #define SENDER_TRIES_MIN 3
 #define SENDER_TRIES_MAX 6
 #define PAGES_PER_MB 256.0
+#define ADDS_SPAN_MS 6000
 #define NEW_CPU "new-cpu"
 #define CPU_TYPE "qemu64-x86_64-cpu"
 
@@ -342,8 +343,31 @@ static gboolean interrupted_while_limited(FaultRun *run, GError **errp)
     return world_check_guest(world, errp);
 }
 
+/* What a limited vCPU was about to write is written once, and not again. */
+static gboolean adds_while_limited(FaultRun *run, GError **errp)
+{
+    WorldSpec spec = fault_usual_world(run);
+    World *world;
+
+    if (!run->options->knows_policies || !fault_has_meter(run->options)) {
+        g_set_error(errp, FAULT_SKIP, 0, "for our QEMU, with a meter");
+        return FALSE;
+    }
+    spec.load = "straddle:4:0,unmap";
+    spec.walk_pages = 4 * 256;
+    world = fault_world_with(run, &spec, errp);
+    if (!world || !run_with(world, "set-vcpu-dirty-limit", "dirty-rate",
+                            SENDER_LIMIT_MB, errp)) {
+        return FALSE;
+    }
+    g_usleep(ADDS_SPAN_MS * 1000);
+    return lift(run, world, errp) && world_check_guest(world, errp);
+}
+
 const Fault vcpu_faults[] = {
     { "a limited vCPU is interrupted", 1, 10, interrupted_while_limited },
+    { "a limited vCPU is interrupted as it adds across pages", 0, 10,
+      adds_while_limited },
     { "vCPU plugged and unplugged while slowed", 1, 30,
       plugged_while_slowed },
     { "slowed while a vCPU is plugged and unplugged", 0, 30,

@@ -94,6 +94,7 @@ static const LoadKind kinds[] = {
     { "touch", LOAD_TOUCH, { MIB, MBPS }, fill_writer },
     { "rand", LOAD_RAND, { MIB, MBPS }, fill_writer },
     { "verify", LOAD_VERIFY, { MIB, MBPS }, fill_writer },
+    { "straddle", LOAD_STRADDLE, { MIB, MBPS }, fill_writer },
     { "read-disk", LOAD_READ_DISK, { MIB, MBPS }, fill_writer },
     { "burst", LOAD_WRITE,
       { MIB, MBPS, MS("ON_MS"), MS("OFF_MS") }, fill_burst },

@@ -31,6 +31,7 @@ typedef enum LoadWork {
     LOAD_RAND,
     LOAD_HOT,
     LOAD_VERIFY,
+    LOAD_STRADDLE,
     LOAD_READ_DISK,             /* devices write what it asks for */
     /* Programs of Debian's packages, all below. */
     LOAD_PROGRAM,

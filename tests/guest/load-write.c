@@ -6,6 +6,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <string.h>
+
 #include "console.h"
 #include "load-worker.h"
 
@@ -120,6 +122,41 @@ static void check_stamp(Worker *w, uint64_t page, uint64_t want)
     }
 }
 
+/* The last that begins in the page; it ends in the next one. */
+static volatile char *straddling_word(Worker *w, uint64_t page)
+{
+    return (volatile char *)page_at(w, page + 1) - sizeof(uint64_t) / 2;
+}
+
+static uint64_t read_straddling(Worker *w, uint64_t page)
+{
+    uint64_t value;
+
+    memcpy(&value, (const char *)straddling_word(w, page), sizeof(value));
+    return value;
+}
+
+/*
+ * One instruction reads and writes a word that lies in two pages: done half,
+ * and then again, it would add twice.
+ */
+static void add_straddling(Worker *w, uint64_t page, uint64_t want)
+{
+    typedef uint64_t Unaligned __attribute__((aligned(1)));
+    volatile Unaligned *word = (volatile void *)straddling_word(w, page);
+    uint64_t got = read_straddling(w, page);
+
+    if (got != want &&
+        atomic_fetch_add(&bad_pages, 1) < MAX_CORRUPT_LINES) {
+        console_say(true, "corrupt page=%llu want=%llu got=%llu "
+                    "got_page=%llu sum_ok=%d vcpu=%u t_ms=%llu",
+                    (unsigned long long)page, (unsigned long long)want,
+                    (unsigned long long)got, (unsigned long long)page, 0,
+                    w->vcpu, (unsigned long long)now_ns() / 1000000);
+    }
+    __asm__ volatile("addq $1, %0" : "+m"(*word) : : "cc");
+}
+
 /* Each word changes, so that no compression finds an old one. */
 static void write_page(Worker *w, uint64_t page)
 {
@@ -148,6 +185,10 @@ static void write_pages(Worker *w, uint64_t pages, unsigned count)
             page = next_in_walk(w, pages);
             check_stamp(w, page, w->generation - 1);
             write_stamp(w, page, w->generation);
+            continue;
+        case LOAD_STRADDLE:
+            page = next_in_walk(w, pages - 1);
+            add_straddling(w, page, w->generation - 1);
             continue;
         case LOAD_TOUCH:
             *page_at(w, next_in_walk(w, pages)) += 1;
@@ -241,6 +282,11 @@ void load_fill_memory(Worker *w)
         if (w->load.work == LOAD_VERIFY) {
             write_stamp(w, page, w->generation);
         }
+    }
+    for (uint64_t page = 0;
+         w->load.work == LOAD_STRADDLE && page + 1 < w->load.pages; page++) {
+        memcpy((char *)straddling_word(w, page), &w->generation,
+               sizeof(w->generation));
     }
 }
 

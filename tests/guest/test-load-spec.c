@@ -15,14 +15,15 @@
 
 static void test_every_kind(void)
 {
-    Load loads[11];
+    Load loads[12];
     char error[512];
 
     g_assert_cmpint(load_spec_parse("idle,compute,read:8,write:16:100,"
                                     "rand:1:0,verify:2:3,burst:4:5:60:70,"
                                     "phase:1:10:3:20:500,hot:10:20:80:41,"
-                                    "syscall,read-disk:32:20", loads, 11,
-                                    error, sizeof(error)), ==, 11);
+                                    "syscall,read-disk:32:20,straddle:4:0",
+                                    loads, 12,
+                                    error, sizeof(error)), ==, 12);
     g_assert_cmpint(loads[0].work, ==, LOAD_IDLE);
     g_assert_cmpint(loads[1].work, ==, LOAD_COMPUTE);
     g_assert_cmpint(loads[2].work, ==, LOAD_READ);
@@ -47,6 +48,8 @@ static void test_every_kind(void)
     g_assert_cmpint(loads[10].work, ==, LOAD_READ_DISK);
     g_assert_cmpuint(loads[10].pages, ==, 32 * PAGES_PER_MIB);
     g_assert_cmpuint(loads[10].phase[0].pages_per_s, ==, 4883);
+    g_assert_cmpint(loads[11].work, ==, LOAD_STRADDLE);
+    g_assert_cmpuint(loads[11].pages, ==, 4 * PAGES_PER_MIB);
 }
 
 static void test_programs_take_an_amount_and_no_memory(void)
