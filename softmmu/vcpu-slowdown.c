@@ -234,7 +234,8 @@ static bool sleep_off_debts(CPUState *payer)
             if (vcpu_reprieve_is_due(payer, due_ns, now_ns)) {
                 return true;
             }
-            wait_ns = MIN(wait_ns, vcpu_reprieve_look_ns(payer));
+            wait_ns = MIN(wait_ns,
+                          vcpu_reprieve_look_ns(payer, due_ns, now_ns));
         }
         wait_for(payer, wait_ns);
         slept(payer, clock_ns() - now_ns);

@@ -16,9 +16,11 @@
 /**
  * vcpu_interrupt_waits: whether one waits that is not of the vCPU's own timer
  *
- * Those of other vCPUs, of devices, and what is no matter of masks.  Whether
- * the vCPU lets it in now is not asked.  The vCPU's thread, out of guest code;
- * BQL held.
+ * Those of other vCPUs, of devices, and, where QEMU has the interrupt
+ * controller, what no flag masks (NMI, SMI, INIT, SIPI).  KVM's keeps those to
+ * itself: they wait for another reason to go out, or the end of the hold.
+ * Whether the vCPU lets it in now is not asked.  The vCPU's thread, out of
+ * guest code; BQL held.
  */
 bool vcpu_interrupt_waits(CPUState *cpu);
 

@@ -28,9 +28,11 @@ bool vcpu_reprieve_is_due(CPUState *cpu, int64_t owed_ns, int64_t now_ns);
 
 /**
  * vcpu_reprieve_look_ns: how long it may be held until the next call of
- * vcpu_reprieve_is_due()
+ * vcpu_reprieve_is_due(), which just said no
+ *
+ * Returns: INT64_MAX where only a kick, or the hold's end, can change that.
  */
-int64_t vcpu_reprieve_look_ns(CPUState *cpu);
+int64_t vcpu_reprieve_look_ns(CPUState *cpu, int64_t owed_ns, int64_t now_ns);
 
 /**
  * vcpu_reprieve_begin: it goes out

@@ -10,6 +10,8 @@
  */
 
 #include "vcpu-fixture.h"
+#include "sysemu/vcpu-interrupts.h"
+#include "sysemu/vcpu-reprieve.h"
 
 #define SUITE "/vcpu-reprieve/"
 
@@ -98,6 +100,70 @@ static void deep_debtor_does_not_go_out(void)
     g_assert_cmpint(world_answers(first_cpu), ==, 0);
     world_run_for(740 * MS);
     g_assert_cmpint(world_answers(first_cpu), ==, 1);
+    end();
+}
+
+/* Nor does it wake up over and over while nothing can change that. */
+static void deep_debtor_does_not_look(void)
+{
+    for (int told = 0; told < 2; told++) {
+        begin(1, false);
+        world.interrupts_told = told;
+        hold_for(first_cpu, 900 * MS);
+        world_interrupt(first_cpu);
+        world_run_for(MS);
+        world_forget();
+        world_run_for(80 * MS);
+        g_assert_cmpint(world.interrupt_looks, <, 5);
+        end();
+    }
+}
+
+/*
+ * A halted vCPU is not called back in time; that is not for its reprieve being
+ * too short.
+ */
+static void halted_vcpu_teaches_nothing(void)
+{
+    int64_t length_ns;
+
+    begin(1, false);
+    hold_for(first_cpu, 80 * MS);
+    world_interrupt(first_cpu);
+    world_run_for(10 * MS);
+    length_ns = first_cpu->slowdown.reprieve.length_ns;
+    g_assert_cmpint(length_ns, >, 0);
+    for (int late_ms = 0; late_ms < 100; late_ms += 50) {
+        int64_t now_ns = world_now_ns();
+
+        vcpu_reprieve_begin(first_cpu, MS, now_ns);
+        world_interrupt(first_cpu);
+        vcpu_reprieve_hold(first_cpu, MS, now_ns + length_ns + late_ms * MS);
+        g_assert_cmpint(first_cpu->slowdown.reprieve.length_ns, ==,
+                        length_ns * 2);
+    }
+    end();
+}
+
+/* What the flag does not mask, the local APIC may: it is held back for ever. */
+static void guest_that_serves_none_is_given_up(void)
+{
+    int64_t now_ns;
+
+    begin(1, false);
+    hold_for(first_cpu, 80 * MS);
+    world_mask_interrupts(first_cpu, true);
+    world_interrupt(first_cpu);
+    world_mask_interrupts(first_cpu, false);
+    now_ns = world_now_ns();
+    for (int i = 0; i < 8; i++) {
+        now_ns += vcpu_reprieve_begin(first_cpu, 20 * MS, now_ns);
+        vcpu_reprieve_hold(first_cpu, 20 * MS, now_ns);
+    }
+    g_assert_true(world_interrupt_waits(first_cpu));
+    g_assert_false(vcpu_masks_interrupts(first_cpu));
+    g_assert_false(vcpu_reprieve_is_due(first_cpu, 20 * MS, now_ns));
+    g_assert_true(vcpu_reprieve_is_due(first_cpu, 20 * MS, now_ns + 30 * MS));
     end();
 }
 
@@ -228,6 +294,9 @@ int main(int argc, char **argv)
     TEST(sleeper_that_is_not_told_looks);
     TEST(looks_grow_rare_where_none_comes);
     TEST(deep_debtor_does_not_go_out);
+    TEST(deep_debtor_does_not_look);
+    ALARM_TEST(halted_vcpu_teaches_nothing);
+    ALARM_TEST(guest_that_serves_none_is_given_up);
     ALARM_TEST(long_handler_is_finished);
     TEST(guest_that_masks_for_ever_is_given_up);
     ALARM_TEST(storm_leaves_the_share);

@@ -251,6 +251,7 @@ static void handle_for(QemuThread *thread, int64_t ran_ns)
 
 bool vcpu_interrupt_waits(CPUState *cpu)
 {
+    world.interrupt_looks++;
     return cpu->thread->waits;
 }
 
@@ -615,6 +616,7 @@ void world_forget(void)
     QemuThread *thread;
 
     world.timer_fired = 0;
+    world.interrupt_looks = 0;
     for (thread = threads; thread; thread = thread->next) {
         thread->in_guest_ns = thread->work_ns = thread->silence_ns = 0;
         thread->exits = thread->answers = 0;

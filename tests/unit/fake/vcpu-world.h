@@ -34,6 +34,8 @@ typedef struct World {
     int64_t handler_ns;
     /* How often the timer fired. */
     int timer_fired;
+    /* How often it was asked whether an interrupt waits. */
+    int interrupt_looks;
 } World;
 
 extern World world;
