@@ -79,7 +79,10 @@
 #define LEAD_S 0.5
 /* Looks that were to tell what is written again, and did not: so be it. */
 #define BLIND_MAX 2
-/* Whoever may be slowed by less cannot be held. */
+/*
+ * Whoever may be slowed by less cannot be held: neither does it tell who writes,
+ * nor whether anything follows.
+ */
 #define HOLD_LEAST_PCT 75
 /* So near to the least share counts as the least. */
 #define AT_MOST 1.5
@@ -137,12 +140,17 @@ static double share_in_force(const ConvergenceEngine *engine,
     return convergence_clamp(share, 0.01, 1);
 }
 
-/* Those that write are slowed as far as is allowed, but for the rounding. */
+/*
+ * Those that write are slowed as far as is allowed, but for the rounding.  Not
+ * by the share alone: where little is allowed, it is near to that of a guest
+ * which nobody slows.
+ */
 static bool is_at_most(const ConvergenceEngine *engine,
                        const ConvergenceParams *params,
                        const ConvergenceSample *sample)
 {
-    return share_in_force(engine, sample) <= MAX(min_share(params), 0.01) *
+    return sample->throttle_pct >= params->max_throttle_pct &&
+           share_in_force(engine, sample) <= MAX(min_share(params), 0.01) *
                                              AT_MOST;
 }
 
@@ -322,7 +330,8 @@ static bool held_in_vain(const ConvergenceEngine *engine,
     const ConvergenceModel *model = &engine->model;
     double rate = held_rate(state);
 
-    return state->held >= DEAF_LOOKS && state->held_ns >= DEAF_NS &&
+    return params->max_throttle_pct >= HOLD_LEAST_PCT &&
+           state->held >= DEAF_LOOKS && state->held_ns >= DEAF_NS &&
            rate > model->drain_bytes_per_s * NO_PROGRESS &&
            (sample->bulk_pass ||
             convergence_model_remaining_s(model, sample->remaining_bytes,

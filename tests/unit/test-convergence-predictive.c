@@ -314,6 +314,34 @@ static void test_what_is_taken_for_deaf(void)
     }
 }
 
+/*
+ * Where little is allowed, a guest that does all that can be asked of it is no
+ * deaf one; and what was done before it was slowed is no sign of that.
+ */
+static void test_little_throttle_is_given_its_ten_seconds(void)
+{
+    static const unsigned max_pcts[] = { 10, 25, 33, 34, 50, 74 };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(max_pcts); i++) {
+        Guest guest = guest_begin();
+        double free = 6400.0 / (100 - max_pcts[i]) + 1;
+        int64_t held_ns = 0;
+
+        guest.params.max_throttle_pct = max_pcts[i];
+        look(&guest, SECOND_NS, free);
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, max_pcts[i]);
+        g_assert_cmpuint(guest.engine.predictive.held, ==, 0);
+        while (guest.engine.decision.throttle_pct) {
+            g_assert_cmpint(guest.engine.decision.phase ==
+                            CONVERGENCE_PHASE_STUCK, ==, held_ns >= SECOND_NS);
+            look(&guest, LOOK_NS, free * share(&guest));
+            held_ns += LOOK_NS;
+            g_assert_cmpint(held_ns, <=, 10 * SECOND_NS);
+        }
+        g_assert_cmpint(held_ns, ==, 10 * SECOND_NS);
+    }
+}
+
 /* Ten seconds, and four looks at least: a guest of a TiB has long ones. */
 static void test_how_long_it_is_held_in_vain(void)
 {
@@ -525,6 +553,8 @@ int main(int argc, char **argv)
                     test_what_is_not_known_is_compared);
     g_test_add_func("/convergence/predictive/taken-for-deaf",
                     test_what_is_taken_for_deaf);
+    g_test_add_func("/convergence/predictive/little-throttle",
+                    test_little_throttle_is_given_its_ten_seconds);
     g_test_add_func("/convergence/predictive/in-vain",
                     test_how_long_it_is_held_in_vain);
     g_test_add_func("/convergence/predictive/outpaced",
