@@ -80,7 +80,7 @@
 /* Looks that were to tell what is written again, and did not: so be it. */
 #define BLIND_MAX 2
 /*
- * Whoever may be slowed by less cannot be held: neither does it tell who writes,
+ * Whoever may be slowed by less cannot be held: that tells neither who writes,
  * nor whether anything follows.
  */
 #define HOLD_LEAST_PCT 75
@@ -321,7 +321,10 @@ static void learn_held(ConvergenceEngine *engine,
     state->held++;
 }
 
-/* Even so it outpaces the link, and for ever. */
+/*
+ * Even so it outpaces the link, and for ever.  In the bulk pass, the end of
+ * which nobody can tell so far, that is to dirty more than is sent.
+ */
 static bool held_in_vain(const ConvergenceEngine *engine,
                          const ConvergenceParams *params,
                          const ConvergenceSample *sample)
@@ -333,7 +336,7 @@ static bool held_in_vain(const ConvergenceEngine *engine,
     return params->max_throttle_pct >= HOLD_LEAST_PCT &&
            state->held >= DEAF_LOOKS && state->held_ns >= DEAF_NS &&
            rate > model->drain_bytes_per_s * NO_PROGRESS &&
-           (sample->bulk_pass ||
+           (sample->bulk_pass ? rate > model->drain_bytes_per_s :
             convergence_model_remaining_s(model, sample->remaining_bytes,
                                           convergence_threshold(engine, params),
                                           rate, false) < 0);

@@ -342,6 +342,32 @@ static void test_little_throttle_is_given_its_ten_seconds(void)
     }
 }
 
+/* Of what is dirtied while all pages wait, less than is sent does no harm. */
+static void test_what_is_taken_for_deaf_in_the_bulk_pass(void)
+{
+    static const struct {
+        double held;
+        bool deaf;
+    } rows[] = { { 59, false }, { 63, false }, { 65, true } };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Guest guest = guest_begin();
+
+        look(&guest, SECOND_NS, 70);
+        for (unsigned n = 0; n < 12 && guest.engine.decision.throttle_pct;
+             n++) {
+            ConvergenceSample sample = fixture_sample(&guest.engine, LOOK_NS,
+                                                      rows[i].held, 64);
+
+            sample.bulk_pass = true;
+            sample.bulk_remaining_bytes = MB(400);
+            convergence_engine_update(&guest.engine, &guest.params, &sample);
+        }
+        g_assert_true((guest.engine.decision.throttle_pct == 0) ==
+                      rows[i].deaf);
+    }
+}
+
 /* Ten seconds, and four looks at least: a guest of a TiB has long ones. */
 static void test_how_long_it_is_held_in_vain(void)
 {
@@ -553,6 +579,8 @@ int main(int argc, char **argv)
                     test_what_is_not_known_is_compared);
     g_test_add_func("/convergence/predictive/taken-for-deaf",
                     test_what_is_taken_for_deaf);
+    g_test_add_func("/convergence/predictive/taken-for-deaf-in-bulk",
+                    test_what_is_taken_for_deaf_in_the_bulk_pass);
     g_test_add_func("/convergence/predictive/little-throttle",
                     test_little_throttle_is_given_its_ten_seconds);
     g_test_add_func("/convergence/predictive/in-vain",
