@@ -63,6 +63,8 @@
 /* Who has them write goes on to be asked down to that part of busy. */
 #define STAY_BUSY 0.5
 #define RETRY_NS (10 * NS_PER_S)
+/* A trial that was called off is not begun again at once: nobody is held on. */
+#define CALLED_OFF_NS (2 * NS_PER_S)
 #define MAX_DOUBLINGS 10
 
 static double device_rate(const ConvergenceSample *sample)
@@ -237,8 +239,17 @@ static bool is_due(const ConvergenceEngine *engine,
     const ConvergenceDevices *devices = &engine->devices;
     unsigned doublings = MIN(devices->times_deaf, MAX_DOUBLINGS + 1);
 
-    return !doublings || sample->now_ns - devices->deaf_ns >=
-                         RETRY_NS << (doublings - 1);
+    return sample->now_ns >= devices->not_before_ns &&
+           (!doublings || sample->now_ns - devices->deaf_ns >=
+                          RETRY_NS << (doublings - 1));
+}
+
+bool convergence_devices_wait(const ConvergenceEngine *engine,
+                              const ConvergenceParams *params,
+                              const ConvergenceSample *sample)
+{
+    return sample->now_ns < engine->devices.not_before_ns &&
+           are_busy(engine, params, sample, 1);
 }
 
 static void hold(ConvergenceEngine *engine, const ConvergenceParams *params,
@@ -281,6 +292,15 @@ bool convergence_devices_try(ConvergenceEngine *engine,
     }
     hold(engine, params, decision);
     return true;
+}
+
+void convergence_devices_call_off(ConvergenceEngine *engine,
+                                  const ConvergenceSample *sample)
+{
+    if (engine->devices.trying) {
+        engine->devices.trying = false;
+        engine->devices.not_before_ns = sample->now_ns + CALLED_OFF_NS;
+    }
 }
 
 double convergence_devices_share(const ConvergenceEngine *engine,

@@ -481,7 +481,7 @@ convergence_engine_update(ConvergenceEngine *engine,
         if (engine->estimate.probing || engine->devices.trying) {
             /* A look that tells nothing: nobody is held for that. */
             convergence_estimate_end_probe(engine, sample);
-            engine->devices.trying = false;
+            convergence_devices_call_off(engine, sample);
             decision->throttle_pct = 0;
             decision->vcpus_throttled = false;
             decision->predicted = false;

@@ -365,6 +365,22 @@ bool convergence_devices_try(ConvergenceEngine *engine,
                              ConvergenceDecision *decision);
 
 /**
+ * convergence_devices_wait: whether a trial was called off of late, and what it
+ * was to tell is still to be known before vCPUs are throttled
+ * @sample: a valid one
+ */
+bool convergence_devices_wait(const ConvergenceEngine *engine,
+                              const ConvergenceParams *params,
+                              const ConvergenceSample *sample);
+
+/**
+ * convergence_devices_call_off: end a trial, if there is one, in a look that
+ * tells nothing; the next one begins two seconds later at the soonest
+ */
+void convergence_devices_call_off(ConvergenceEngine *engine,
+                                  const ConvergenceSample *sample);
+
+/**
  * convergence_devices_share: in the look that ends a trial, the share of their
  * time under which vCPUs and devices together come down to a target
  *

@@ -618,6 +618,9 @@ static void predictive_decide(ConvergenceEngine *engine,
             !must_slow_down(engine, params, sample, decision)) {
             return;
         }
+        if (convergence_devices_wait(engine, params, sample)) {
+            return;
+        }
         if (convergence_devices_try(engine, params, sample, decision)) {
             return;
         }

@@ -339,6 +339,7 @@ typedef struct ConvergenceDevices {
     int64_t against_ns;
     int64_t deaf_ns;                /* when that was last the answer */
     unsigned times_deaf;
+    int64_t not_before_ns;          /* after a trial that told nothing */
 } ConvergenceDevices;
 
 /* State of the policies; one is in use at a time. */

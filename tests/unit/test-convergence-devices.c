@@ -383,6 +383,37 @@ static void test_trial_ends_with_its_reasons(void)
     }
 }
 
+/* A look that tells nothing ends it, and it does not begin again at once. */
+static void test_void_look_calls_a_trial_off(void)
+{
+    static const char *const policies[] = { "dirty-limit", "predictive" };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(policies); i++) {
+        Guest guest = guest_begin(policies[i], true);
+        ConvergenceSample sample;
+        int64_t free_ns = 0;
+
+        look(&guest, SECOND_NS, 145, 0);
+        g_assert_true(is_trying(&guest));
+        sample = fixture_sample(&guest.engine, LOOK_NS, 145, 64);
+        sample.metered = true;
+        sample.vcpus = guest.vcpus;
+        sample.n_vcpus = N_VCPUS;
+        sample.valid = false;
+        convergence_engine_update(&guest.engine, &guest.params, &sample);
+        guest.engine.model.last_sample_ns = sample.now_ns;
+        g_assert_false(is_trying(&guest));
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
+        do {
+            look(&guest, SECOND_NS, 145, 0);
+            free_ns += SECOND_NS;
+        } while (!is_trying(&guest) && free_ns < 5 * SECOND_NS);
+        g_assert_cmpint(free_ns, ==, 2 * SECOND_NS);
+        try_devices(&guest, 1);
+        g_assert_true(convergence_devices_follow(&guest.engine));
+    }
+}
+
 /*
  * Busy in the bulk pass already: who asks is estimated, as soon as it is seen,
  * and when it ends before it mattered, pages count again.
@@ -447,6 +478,7 @@ int main(int argc, char **argv)
     add("turn-deaf", test_followers_that_turn_deaf_are_let_go);
     add("max-throttle", test_no_more_than_max_cpu_throttle);
     add("called-off", test_trial_ends_with_its_reasons);
+    add("void-look", test_void_look_calls_a_trial_off);
     add("run-times", test_run_times_count_while_devices_are_busy);
     return g_test_run();
 }
