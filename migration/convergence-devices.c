@@ -23,7 +23,8 @@
  *   does not: remembered, and tried again after 10 s, then 20, 40 ...
  *
  * All vCPUs, and as much as is allowed: whoever asks waits for the device most
- * of the time, and does not feel a small throttle.
+ * of the time, and does not feel a small throttle.  Where only such a one is
+ * allowed nothing is tried.
  *
  * What it costs: nothing if it follows, for then the tail has begun.  If not,
  * two looks of the guest's time, 0.5 s, and 1 + log2(1 + T / 10) times that in
@@ -46,6 +47,8 @@
 #include <math.h>
 #include "convergence-internal.h"
 
+/* With less than that a trial could tell nothing, and holds nobody. */
+#define TRY_LEAST_PCT 50
 /* A look while vCPUs are held. */
 #define LOOK_NS (250 * NS_PER_MS)
 /* So long do requests that are under way take to end; then it is judged. */
@@ -269,6 +272,14 @@ bool convergence_devices_try(ConvergenceEngine *engine,
 {
     ConvergenceDevices *devices = &engine->devices;
 
+    if (params->max_throttle_pct < TRY_LEAST_PCT) {
+        devices->trying = false;
+        if (convergence_devices_are_deaf(engine) && is_due(engine, sample)) {
+            /* So seen while a policy slowed the guest: so it is seen again. */
+            devices->answer = CONVERGENCE_DEVICES_UNKNOWN;
+        }
+        return false;
+    }
     if (!devices->trying) {
         /* The look that ends a trial tells nothing to begin one with. */
         if (devices->tried || convergence_devices_follow(engine) ||

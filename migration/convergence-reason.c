@@ -157,7 +157,8 @@ static void explain_slowdown(Text *text, const ConvergenceEngine *engine,
     }
 }
 
-static void explain_devices(Text *text, const ConvergenceEngine *engine)
+static void explain_devices(Text *text, const ConvergenceEngine *engine,
+                            const ConvergenceParams *params)
 {
     append(text, "devices alone dirty %.1f MB/s",
            mb(engine->model.device_bytes_per_s));
@@ -165,7 +166,8 @@ static void explain_devices(Text *text, const ConvergenceEngine *engine)
         append(text, ", still %.1f MB/s while all vCPUs slept %u %% of their "
                "time: less I/O, ", mb(engine->devices.judged_bytes_per_s),
                engine->devices.held_pct);
-    } else if (engine->policy == &convergence_dirty_limit) {
+    } else if (engine->policy == &convergence_dirty_limit &&
+               !params->policy_by_auto) {
         append(text, ", and no limit of vCPUs holds them: convergence-policy "
                "auto, less I/O, ");
     } else {
@@ -184,7 +186,7 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
                "MB, more than fits the downtime: ",
                mb(engine->limit.rewritten_bytes));
     } else if (convergence_devices_outpace(&engine->model)) {
-        explain_devices(text, engine);
+        explain_devices(text, engine, params);
     } else if (!decision->throttle_pct) {
         append(text, "dirtying did not follow when the guest was slowed");
         if (engine->policy == &convergence_predictive) {

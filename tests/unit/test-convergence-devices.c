@@ -351,10 +351,50 @@ static void test_no_more_than_max_cpu_throttle(void)
 {
     Guest guest = guest_begin("dirty-limit", true);
 
-    guest.params.max_throttle_pct = 30;
+    guest.params.max_throttle_pct = 50;
     look(&guest, SECOND_NS, 145, 0);
     try_devices(&guest, 130);
-    g_assert_nonnull(strstr(guest.engine.decision.reason, "slept 30 %"));
+    g_assert_nonnull(strstr(guest.engine.decision.reason, "slept 50 %"));
+}
+
+/* Whoever may hardly be slowed is not held for it, and treated as ever. */
+static void test_no_trial_where_little_throttle_is_allowed(void)
+{
+    static const char *const policies[] = { "dirty-limit", "predictive" };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(policies); i++) {
+        for (unsigned max_pct = 10; max_pct < 50; max_pct += 13) {
+            Guest guest = guest_begin(policies[i], true);
+            unsigned slowed = 0;
+
+            guest.params.max_throttle_pct = max_pct;
+            for (unsigned n = 0; n < 60; n++) {
+                bool is_slowed = look(&guest, SECOND_NS, 145, 0)->throttle_pct;
+
+                g_assert_false(is_trying(&guest));
+                slowed += is_slowed;
+                g_assert_true(is_slowed ||
+                              guest.engine.decision.phase ==
+                              CONVERGENCE_PHASE_STUCK);
+            }
+            /* A second of throttle, after 10 s one more, then 20. */
+            g_assert_cmpuint(slowed, ==, i ? 3 : 0);
+            g_assert_null(strstr(guest.engine.decision.reason, "policy auto"));
+        }
+    }
+}
+
+/* Also where that is set while one goes on. */
+static void test_trial_ends_when_little_throttle_is_allowed(void)
+{
+    Guest guest = guest_begin("dirty-limit", true);
+
+    look(&guest, SECOND_NS, 145, 0);
+    g_assert_true(is_trying(&guest));
+    guest.params.max_throttle_pct = 20;
+    look(&guest, LOOK_NS, 145, 0);
+    g_assert_false(is_trying(&guest));
+    g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
 }
 
 /* Nothing of a trial is left when its meter is dropped, or it is called off. */
@@ -477,6 +517,9 @@ int main(int argc, char **argv)
     add("deaf-again", test_deaf_ones_are_tried_again_less_and_less);
     add("turn-deaf", test_followers_that_turn_deaf_are_let_go);
     add("max-throttle", test_no_more_than_max_cpu_throttle);
+    add("little-throttle", test_no_trial_where_little_throttle_is_allowed);
+    add("little-throttle-set",
+        test_trial_ends_when_little_throttle_is_allowed);
     add("called-off", test_trial_ends_with_its_reasons);
     add("void-look", test_void_look_calls_a_trial_off);
     add("run-times", test_run_times_count_while_devices_are_busy);
