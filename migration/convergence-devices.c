@@ -329,6 +329,17 @@ double convergence_devices_share(const ConvergenceEngine *engine,
                              (free - held) * (1 - held_share), held_share, 1);
 }
 
+void convergence_devices_give_up(ConvergenceEngine *engine,
+                                 const ConvergenceSample *sample)
+{
+    if (convergence_devices_follow(engine)) {
+        /* By too little: not tried again at once. */
+        engine->devices.times_deaf++;
+        engine->devices.deaf_ns = sample->now_ns;
+    }
+    convergence_devices_forget(engine);
+}
+
 void convergence_devices_forget(ConvergenceEngine *engine)
 {
     engine->devices.trying = false;

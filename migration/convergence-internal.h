@@ -392,6 +392,15 @@ double convergence_devices_share(const ConvergenceEngine *engine,
                                  double target_bytes_per_s);
 
 /**
+ * convergence_devices_give_up: it was in vain to slow the guest
+ *
+ * That they follow is forgotten, so that "auto" may go on with another policy;
+ * if they did, a trial is due as late as if they had not.
+ */
+void convergence_devices_give_up(ConvergenceEngine *engine,
+                                 const ConvergenceSample *sample);
+
+/**
  * convergence_devices_forget: nobody is slowed any more
  *
  * That they do not follow is remembered.

@@ -233,6 +233,7 @@ static void give_up(ConvergenceEngine *engine,
                                model->last_dirty_bytes_per_s;
     throttle(engine, params, sample, 1, decision);
     decision->phase = CONVERGENCE_PHASE_STUCK;
+    convergence_devices_give_up(engine, sample);
 }
 
 static bool may_try_again(ConvergenceEngine *engine,

@@ -266,6 +266,41 @@ static void test_followers_that_stop_are_forgotten(void)
     g_assert_false(convergence_devices_follow(&guest.engine));
 }
 
+/*
+ * They follow, and vCPUs do not, by enough: when that is given up it is
+ * forgotten, and tried again as late as with deaf ones.
+ */
+static void test_followers_in_vain_are_forgotten(void)
+{
+    Guest guest = guest_begin("dirty-limit", true);
+    int64_t quiet_s = 10;
+
+    look(&guest, SECOND_NS, 145, 200);
+    for (unsigned n = 0; n < 3; n++) {
+        int64_t held_ns = 0, free_ns = 0;
+
+        try_devices(&guest, 30);
+        g_assert_true(convergence_devices_follow(&guest.engine));
+        while (guest.engine.decision.throttle_pct) {
+            look(&guest, LOOK_NS, 30, 100);
+            held_ns += LOOK_NS;
+            g_assert_cmpint(held_ns, <=, 12 * SECOND_NS);
+        }
+        g_assert_cmpint(held_ns, >, SECOND_NS);
+        g_assert_false(convergence_devices_follow(&guest.engine));
+        while (!is_trying(&guest)) {
+            look(&guest, SECOND_NS, 145, 200);
+            g_assert_cmpuint(is_trying(&guest) ? 0 :
+                             guest.engine.decision.throttle_pct, ==, 0);
+            g_assert_cmpstr(guest.engine.policy->name, ==, "dirty-limit");
+            free_ns += SECOND_NS;
+            g_assert_cmpint(free_ns, <=, quiet_s * SECOND_NS);
+        }
+        g_assert_cmpint(free_ns, ==, quiet_s * SECOND_NS);
+        quiet_s *= 2;
+    }
+}
+
 static void test_deaf_ones_are_told_and_nobody_slowed(void)
 {
     static const char *const policies[] = { "dirty-limit", "predictive" };
@@ -511,6 +546,7 @@ int main(int argc, char **argv)
     add("follow", test_followers_are_throttled);
     add("follow-waiting", test_followers_that_wait_are_closed_in_on);
     add("follow-no-more", test_followers_that_stop_are_forgotten);
+    add("follow-in-vain", test_followers_in_vain_are_forgotten);
     add("deaf", test_deaf_ones_are_told_and_nobody_slowed);
     add("deaf-below-link",
         test_deaf_ones_below_the_link_leave_limits_in_force);
