@@ -132,8 +132,8 @@ static void explain_probe(Text *text, const ConvergenceSample *sample)
 
 static void explain_trial(Text *text, const ConvergenceEngine *engine)
 {
-    append(text, "devices dirty %.1f MB/s, all vCPUs are held for half a "
-           "second to see whether that follows them",
+    append(text, "devices dirty %.1f MB/s, all vCPUs are held to see "
+           "whether that follows them",
            mb(engine->devices.free_bytes_per_s));
 }
 

@@ -187,7 +187,7 @@ static void test_deaf_devices_are_told_and_vcpus_let_be(void)
     before = vm_bytes_per_s(vm);
     device = device_start(vm, false);
     vm_migrate_to_nowhere(vm);
-    wait_state(&device, "throttling", "all vCPUs are held for half a second");
+    wait_state(&device, "throttling", "all vCPUs are held to see");
     wait_state(&device, "stuck", "while all vCPUs slept 99 % of their time: "
                "less I/O");
     /* Ten seconds go by before the next trial. */

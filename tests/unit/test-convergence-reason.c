@@ -85,7 +85,7 @@ static void test_devices(void)
         const char *words;
     } rows[] = {
         { "dirty-limit", CONVERGENCE_DEVICES_UNKNOWN, true, false, 99,
-          "devices dirty 145.0 MB/s, all vCPUs are held for half a second to "
+          "devices dirty 145.0 MB/s, all vCPUs are held to "
           "see whether that follows them" },
         { "predictive", CONVERGENCE_DEVICES_FOLLOW, false, false, 91,
           "devices write what vCPUs ask for, all vCPUs sleep 91 %" },
