@@ -27,8 +27,9 @@
  * allowed nothing is tried.
  *
  * What it costs: nothing if it follows, for then the tail has begun.  If not,
- * two looks of the guest's time, 0.5 s or more, and 1 + log2(1 + T / 10) times that in
- * the first T seconds: 2 s of the first minute, 5 of the first hour.
+ * two looks of the guest's time, 0.5 s or more, and 1 + log2(1 + T / 10) times
+ * that in the first T seconds: with 0.5 s it is 2 s of the first minute, 5 of
+ * the first hour.
  *
  * Where devices are that busy already in the bulk pass, there is time to ask
  * who has them write: then run times tell vCPUs apart, as where nothing counts
