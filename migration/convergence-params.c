@@ -198,7 +198,11 @@ bool convergence_params_check(MigrationParameters *params, Error **errp)
         check_action(params, errp) &&
         check_range("vcpu-dirty-limit", params->has_vcpu_dirty_limit,
                     params->vcpu_dirty_limit, 0, VCPU_LIMIT_MAX_MB, "MB/s",
-                    errp);
+                    errp) &&
+        check_range("avail-switchover-bandwidth",
+                    params->has_avail_switchover_bandwidth,
+                    params->avail_switchover_bandwidth, 0, INT64_MAX,
+                    "bytes/s", errp);
 }
 
 /* As QEMU was started with.  Known once a client has set something. */

@@ -2,7 +2,7 @@
  * Convergence tests: many vCPUs, and much memory
  *
  * 64 vCPUs on whatever few cores the host has, each writing pages of its own
- * as fast as it gets to; and a guest of 16 GiB most of which was never touched.
+ * as fast as it gets to; and a guest of 4 GiB most of which was never touched.
  * Slowing them must neither keep QEMU from answering nor lose its measure.
  *
  * What migrates has 16 vCPUs: QEMU waits for one vCPU after the other in each
@@ -286,12 +286,12 @@ static void test_costly_syncs_come_less_often(void)
 /* The guest is one of two vCPUs; nearly all of its memory was never touched. */
 static void test_sparse(const void *policy)
 {
-    const char *args = "-object memory-backend-ram,id=ram,size=16G,reserve=off"
-                       " -machine memory-backend=ram -m 16G";
+    const char *args = "-object memory-backend-ram,id=ram,size=4G,reserve=off"
+                       " -machine memory-backend=ram -m 4G";
     g_autoptr(Pair) pair = NULL;
 
     if (sizeof(void *) < 8) {
-        g_test_skip("no 16 GiB in the address space of a 32 bit host");
+        g_test_skip("no 4 GiB in the address space of a 32 bit host");
         return;
     }
     pair = pair_start(LOAD_TWO, args, args);
