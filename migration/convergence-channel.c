@@ -48,18 +48,25 @@ ConvergenceChannel convergence_channel_of(MigrationState *s)
            is_pipe(fd) ? CONVERGENCE_CHANNEL_PIPE : CONVERGENCE_CHANNEL_FILE;
 }
 
-/* What stands in the main channel's send queue, 0 where nobody tells. */
-static int queued_bytes(MigrationState *s)
+int convergence_channel_socket(MigrationState *s)
 {
-    int bytes = 0;
-#ifdef CONFIG_LINUX
     Object *ioc = OBJECT(qemu_file_get_ioc(s->to_dst_file));
     Object *tls = object_dynamic_cast(ioc, TYPE_QIO_CHANNEL_TLS);
     Object *sock = object_dynamic_cast(
         tls ? OBJECT(QIO_CHANNEL_TLS(tls)->master) : ioc,
         TYPE_QIO_CHANNEL_SOCKET);
 
-    if (sock && ioctl(QIO_CHANNEL_SOCKET(sock)->fd, TIOCOUTQ, &bytes)) {
+    return sock ? QIO_CHANNEL_SOCKET(sock)->fd : -1;
+}
+
+/* What stands in the main channel's send queue, 0 where nobody tells. */
+static int queued_bytes(MigrationState *s)
+{
+    int bytes = 0;
+#ifdef CONFIG_LINUX
+    int fd = convergence_channel_socket(s);
+
+    if (fd >= 0 && ioctl(fd, TIOCOUTQ, &bytes)) {
         bytes = 0;
     }
 #endif

@@ -27,6 +27,14 @@ typedef enum ConvergenceChannel {
 ConvergenceChannel convergence_channel_of(MigrationState *s);
 
 /**
+ * convergence_channel_socket: the socket of the main channel, below TLS
+ * @s: a migration that has one
+ *
+ * Returns: its file descriptor, or -1 if it is no socket.
+ */
+int convergence_channel_socket(MigrationState *s);
+
+/**
  * convergence_channel_sent_bytes: what all channels have carried so far
  * @s: the migration
  *

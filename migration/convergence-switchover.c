@@ -26,8 +26,7 @@
 #include "qemu/timer.h"
 #include "hw/core/cpu.h"
 #include "hw/qdev-core.h"
-#include "io/channel-socket.h"
-#include "io/channel-tls.h"
+#include "convergence-channel.h"
 #include "convergence-switchover.h"
 #include "migration.h"
 #include "qemu-file.h"
@@ -68,17 +67,6 @@ static struct {
     uint64_t known_devices_bytes;   /* 0: not known */
     uint64_t known_reckoned_bytes;
 } stream;
-
-static int socket_of(QIOChannel *ioc)
-{
-    QIOChannelTLS *tls = (QIOChannelTLS *)
-        object_dynamic_cast(OBJECT(ioc), TYPE_QIO_CHANNEL_TLS);
-    QIOChannelSocket *sioc = (QIOChannelSocket *)
-        object_dynamic_cast(OBJECT(tls ? tls->master : ioc),
-                            TYPE_QIO_CHANNEL_SOCKET);
-
-    return sioc ? sioc->fd : -1;
-}
 
 #ifdef CONFIG_LINUX
 static bool has_peer(int fd, const struct sockaddr_storage *peer,
@@ -175,7 +163,7 @@ static void look_at_sockets(ConvergenceLinkLook *look)
 
 static void find_sockets(MigrationState *s)
 {
-    int fd = socket_of(qemu_file_get_ioc(s->to_dst_file));
+    int fd = convergence_channel_socket(s);
 
     stream.n_fds = 0;
     stream.searched_ns = 0;

@@ -53,6 +53,7 @@ QEMU_BUILD_BUG_ON((int)CONVERGENCE_STATE__MAX !=
 #define BLOCKED_NS      NANOSECONDS_PER_SECOND
 /* After so long with nothing sent, slowing the guest down is of no use. */
 #define STILL_NS        (5 * NANOSECONDS_PER_SECOND)
+
 /* Migration thread: which syncs clients are told of as the end of a pass. */
 typedef struct PassCount {
     bool owed;                  /* a pass ended, and no sync was told of */
