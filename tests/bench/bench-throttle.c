@@ -21,6 +21,11 @@
  *                its own ticks
  *   silence      the longest time between two looks at the clock of the
  *                program in the guest; its kernel's ticks count as silence
+ *   left         the throttle that it still gets from LIFTED_MS after it was
+ *                lifted on
+ *
+ * With --limit the vCPU writes, and a dirty limit is set, and cancelled, in
+ * place of the throttle: only what is left of it can be told.
  */
 
 #include "options.h"
@@ -35,11 +40,16 @@
 /* A change of throttle is in force, or its last report here, after this */
 #define SETTLE_MS 300
 
+/* What was lifted is gone after this, and is looked for so long */
+#define LIFTED_MS 100
+#define LEFT_WINDOW_MS 400
+
 typedef struct Measurement {
     double delivered_pct;
     double work_lost_pct;
     double accounted_pct;
     double silence_ms;
+    double left_pct;
 } Measurement;
 
 static gboolean set_throttle(Vm *vm, int percentage, GError **errp)
@@ -68,6 +78,31 @@ static gboolean wanted_ns(Vm *vm, int thread, guint64 *ns, GError **errp)
     return *ns > 0;
 }
 
+/* How much of the time from now on a thread is kept from running */
+static gboolean held_pct(Vm *vm, int thread, int window_ms, double *pct,
+                         GError **errp)
+{
+    guint64 start_ns, end_ns;
+    gint64 start_us = g_get_monotonic_time();
+
+    if (!wanted_ns(vm, thread, &start_ns, errp)) {
+        return FALSE;
+    }
+    g_usleep(window_ms * 1000);
+    if (!wanted_ns(vm, thread, &end_ns, errp)) {
+        return FALSE;
+    }
+    *pct = 100 - (end_ns - start_ns) / 10.0 /
+           (g_get_monotonic_time() - start_us);
+    return TRUE;
+}
+
+static gboolean left_pct(Vm *vm, int thread, double *pct, GError **errp)
+{
+    g_usleep(LIFTED_MS * 1000);
+    return held_pct(vm, thread, LEFT_WINDOW_MS, pct, errp);
+}
+
 /* What QEMU's account of the first vCPU says since the throttle was set */
 static gboolean query_account(Vm *vm, double *accounted_pct, GError **errp)
 {
@@ -90,8 +125,7 @@ static gboolean measure(Vm *vm, int thread, GuestWork *work, int asked_pct,
                         int window_ms, Measurement *m, GError **errp)
 {
     GuestWorkVcpu vcpus[GUEST_WORK_MAX_VCPUS];
-    gint64 base_us, start_us, sched_us, end_us;
-    guint64 start_ns, end_ns;
+    gint64 base_us, start_us, end_us;
 
     g_usleep(SETTLE_MS * 1000);
     base_us = g_get_monotonic_time();
@@ -101,25 +135,21 @@ static gboolean measure(Vm *vm, int thread, GuestWork *work, int asked_pct,
         return FALSE;
     }
     g_usleep(SETTLE_MS * 1000);
-    sched_us = g_get_monotonic_time();
-    if (!wanted_ns(vm, thread, &start_ns, errp)) {
+    if (!held_pct(vm, thread, window_ms, &m->delivered_pct, errp)) {
         return FALSE;
     }
-    g_usleep(window_ms * 1000);
     end_us = g_get_monotonic_time();
-    if (!wanted_ns(vm, thread, &end_ns, errp) ||
-        !query_account(vm, &m->accounted_pct, errp) ||
-        !set_throttle(vm, 0, errp)) {
+    if (!query_account(vm, &m->accounted_pct, errp) ||
+        !set_throttle(vm, 0, errp) ||
+        !left_pct(vm, thread, &m->left_pct, errp)) {
         return FALSE;
     }
-    g_usleep(SETTLE_MS * 1000);
     if (!guest_work_account(work, base_us, start_us, end_us, end_us, vcpus) ||
         vcpus[0].rate_before_per_s <= 0) {
         g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
                     "the guest does not report any work");
         return FALSE;
     }
-    m->delivered_pct = 100 - (end_ns - start_ns) / 10.0 / (end_us - sched_us);
     m->work_lost_pct = 100 - vcpus[0].work_share_pct;
     m->silence_ms = vcpus[0].silence_ms;
     return TRUE;
@@ -133,6 +163,7 @@ typedef struct Series {
     double work_lost_pct[MAX_ASKED][MAX_REPEATS];
     double accounted_pct[MAX_ASKED][MAX_REPEATS];
     double silence_ms[MAX_ASKED];
+    double left_pct[MAX_ASKED][MAX_REPEATS];
 } Series;
 
 static gboolean parse_asked(Series *s, const char *list, GError **errp)
@@ -173,6 +204,7 @@ static gboolean measure_series(Vm *vm, GuestWork *work, int window_ms,
             s->delivered_pct[i][r] = m.delivered_pct;
             s->work_lost_pct[i][r] = m.work_lost_pct;
             s->accounted_pct[i][r] = m.accounted_pct;
+            s->left_pct[i][r] = m.left_pct;
             s->silence_ms[i] = MAX(s->silence_ms[i], m.silence_ms);
         }
     }
@@ -181,26 +213,64 @@ static gboolean measure_series(Vm *vm, GuestWork *work, int window_ms,
 
 static void tell(Series *s, int repeats)
 {
-    printf("%8s %12s %12s %12s %12s %12s\n", "asked %", "delivered %",
-           "difference", "own account", "work lost %", "silence ms");
+    printf("%8s %12s %12s %12s %12s %12s %8s\n", "asked %", "delivered %",
+           "difference", "own account", "work lost %", "silence ms", "left %");
     for (unsigned i = 0; i < s->nr_asked; i++) {
         double median_pct = report_median(s->delivered_pct[i], repeats);
 
-        printf("%8d %12.1f %+12.1f %12.1f %12.1f %12.1f\n", s->asked_pct[i],
+        printf("%8d %12.1f %+12.1f %12.1f %12.1f %12.1f %8.1f\n",
+               s->asked_pct[i],
                median_pct, median_pct - s->asked_pct[i],
                report_median(s->accounted_pct[i], repeats),
                report_median(s->work_lost_pct[i], repeats),
-               s->silence_ms[i]);
+               s->silence_ms[i], report_median(s->left_pct[i], repeats));
     }
     printf("medians of %d; silence: the longest of all\n", repeats);
 }
 
-static gboolean run(const Options *o, int window_ms, Series *s, GError **errp)
+static gboolean set_limit(Vm *vm, int limit_mb, GError **errp)
+{
+    JsonObject *arguments = json_object_new();
+
+    json_object_set_int_member(arguments, "dirty-rate", limit_mb);
+    return qmp_run(vm_qmp(vm), "set-vcpu-dirty-limit", arguments, errp);
+}
+
+/* A limit by hand: how much it holds the writer, and what is left of that */
+static gboolean measure_limit(Vm *vm, int limit_mb, int window_ms, int repeats,
+                              GError **errp)
+{
+    double held[MAX_REPEATS], left[MAX_REPEATS];
+    int thread = vm_vcpu_thread(vm, 0, errp);
+
+    if (thread < 0) {
+        return FALSE;
+    }
+    for (int r = 0; r < repeats; r++) {
+        if (!set_limit(vm, limit_mb, errp)) {
+            return FALSE;
+        }
+        g_usleep(SETTLE_MS * 1000);
+        if (!held_pct(vm, thread, window_ms, &held[r], errp) ||
+            !qmp_run(vm_qmp(vm), "cancel-vcpu-dirty-limit", NULL, errp) ||
+            !left_pct(vm, thread, &left[r], errp)) {
+            return FALSE;
+        }
+    }
+    printf("%10s %8s %8s\n", "limit MB/s", "held %", "left %");
+    printf("%10d %8.1f %8.1f\nmedians of %d\n", limit_mb,
+           report_median(held, repeats), report_median(left, repeats),
+           repeats);
+    return TRUE;
+}
+
+static gboolean run(const Options *o, int window_ms, int limit_mb, Series *s,
+                    GError **errp)
 {
     g_autoptr(GuestWork) work = guest_work_new();
     VmConfig config = {
         .qemu = o->qemu, .name = "source", .accel = o->accel,
-        .load = "compute", .mem_mib = o->mem_mib, .smp = 1,
+        .load = limit_mb ? "write:64:0" : "compute", .mem_mib = o->mem_mib, .smp = 1,
         .on_line = guest_work_line, .opaque = work,
     };
     Vm *vm = vm_start(&config, errp);
@@ -212,7 +282,9 @@ static gboolean run(const Options *o, int window_ms, Series *s, GError **errp)
     if (ok) {
         start_us = g_get_monotonic_time();
         start_wait_ns = vm_cpu_wait_ns(vm);
-        ok = measure_series(vm, work, window_ms, o->runs, s, errp);
+        ok = limit_mb ?
+             measure_limit(vm, limit_mb, window_ms, o->runs, errp) :
+             measure_series(vm, work, window_ms, o->runs, s, errp);
         wait_pct = (vm_cpu_wait_ns(vm) - start_wait_ns) / 10.0 /
                    (g_get_monotonic_time() - start_us);
     }
@@ -221,7 +293,9 @@ static gboolean run(const Options *o, int window_ms, Series *s, GError **errp)
     if (!ok) {
         return FALSE;
     }
-    tell(s, o->runs);
+    if (!limit_mb) {
+        tell(s, o->runs);
+    }
     if (wait_pct >= MIGRATE_HOST_WAIT_WARN_PCT) {
         printf("the host was busy: the vCPU waited %.0f %% of the time for a "
                "CPU; work and silence are unreliable\n", wait_pct);
@@ -234,13 +308,15 @@ int main(int argc, char **argv)
     static const char *const takes[] = {
         "qemu", "accel", "mem", "runs", NULL
     };
-    int window_ms = 2000;
+    int window_ms = 2000, limit_mb = 0;
     g_autofree char *percent = NULL;
     const GOptionEntry own[] = {
         { "percent", 0, 0, G_OPTION_ARG_STRING, &percent,
           "what to ask for (default 1,10,20,50,80,90,95,99)", "N,N..." },
         { "window", 0, 0, G_OPTION_ARG_INT, &window_ms,
           "how long to look at each (default 2000)", "MS" },
+        { "limit", 0, 0, G_OPTION_ARG_INT, &limit_mb,
+          "a dirty limit in place of the throttle", "MB/s" },
         { NULL },
     };
     g_autofree Series *series = g_new0(Series, 1);
@@ -254,12 +330,13 @@ int main(int argc, char **argv)
             argc, argv, &error) ||
         !parse_asked(series, percent ?: "1,10,20,50,80,90,95,99", &error)) {
         status = 2;
-    } else if (o.runs > MAX_REPEATS || window_ms < MIN_WINDOW_MS) {
+    } else if (o.runs > MAX_REPEATS || window_ms < MIN_WINDOW_MS ||
+               limit_mb < 0) {
         error = g_error_new(G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                            "--runs is at most %d, --window at least %d",
-                            MAX_REPEATS, MIN_WINDOW_MS);
+                            "--runs is at most %d, --window at least %d, "
+                            "--limit not negative", MAX_REPEATS, MIN_WINDOW_MS);
         status = 2;
-    } else if (!run(&o, window_ms, series, &error)) {
+    } else if (!run(&o, window_ms, limit_mb, series, &error)) {
         status = 1;
     }
     if (error) {
