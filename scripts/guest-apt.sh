@@ -34,3 +34,31 @@ read_package_lists() {
     say "reading the package lists (private copy)"
     private_apt apt-get update
 }
+
+# suite_sources SUITE: the host's own mirrors of Debian 12, asked for another
+# suite of Debian's, to $work/apt/parts; suite_apt asks those alone.
+suite_sources() {
+    mkdir -p "$work/apt/parts"
+    find /etc/apt/sources.list.d -name '*.sources' 2>/dev/null | sort |
+    while read -r file; do
+        grep -v '^#' "$file" | awk -v suite="$1" 'BEGIN { RS = ""; ORS = "\n\n" }
+            /(^|\n)Suites:[^\n]* bookworm( |\n)/ {
+                gsub(/(^|\n)Suites:[^\n]*/, "\nSuites: " suite)
+                sub(/^\n/, "")
+                print
+            }'
+    done >"$work/apt/parts/$1.sources"
+    {
+        cat /etc/apt/sources.list 2>/dev/null || true
+        find /etc/apt/sources.list.d -name '*.list' -exec cat {} + \
+            2>/dev/null || true
+    } | sed -n "s/^\(deb .*[[:space:]]\)bookworm\([[:space:]].*\)/\1$1\2/p" |
+        sort -u >"$work/apt/parts/$1.list"
+}
+
+suite_apt() {
+    command=$1
+    shift
+    private_apt "$command" -o Dir::Etc::sourcelist=/dev/null \
+        -o Dir::Etc::sourceparts="$work/apt/parts" "$@"
+}

@@ -5,10 +5,15 @@
  *
  * Copyright (c) 2026 The Converge developers
  *
- * The variants (stock, and ours with each policy it has) alternate run by
+ * The variants (peers, and ours with each policy it has) alternate run by
  * run, the first of them another one each time: a host that is slower for
  * some minutes is so for all of them.  A migration is called off after a
- * multiple of F, and its time is a lower bound from then on.
+ * multiple of F, and its time is a lower bound from then on; with --to-end
+ * peers get longer on some workloads, of each group one at least.
+ *
+ * Two of the peers are ours with auto-converge off: "stopped", whose guest
+ * stands still from the end of the bulk pass on, and "nothing", which is left
+ * alone.  What slowing a guest down is worth lies between them.
  *
  * Adds to OUT/runs.jsonl as the runs end: a line that describes the host, and
  * one for each run.  tests/bench/report makes tables and pages of it, also of
@@ -23,7 +28,7 @@
 
 #include <glib/gstdio.h>
 
-#define MAX_VARIANTS 6
+#define MAX_VARIANTS 12
 #define DEFAULT_CUT_F 6.0
 
 /* Undisturbed run before each migration */
@@ -34,17 +39,40 @@
 
 typedef struct Variant {
     char *label;
-    const char *qemu;
+    char *qemu;
     const char *policy;
     /* -global of a forced meter, and its value; NULL: the best there is */
     char *args[3];
+    gboolean is_peer, no_auto_converge;
+    const char *const *settings;
 } Variant;
+
+typedef struct Peer {
+    const char *name;
+    /* scripts/peers makes it; else it is --peer, or ours */
+    gboolean made;
+    gboolean ours;
+    const char *const *settings;
+} Peer;
+
+static const char *const stop_after_bulk_pass[] = {
+    "convergence-max-iterations=1", "convergence-timeout-action=stop", NULL
+};
+
+static const Peer peers[] = {
+    { "stock" },
+    { "7.2-fixed", .made = TRUE },
+    { "10.0", .made = TRUE },
+    { "11.1", .made = TRUE },
+    { "stopped", .ours = TRUE, .settings = stop_after_bulk_pass },
+    { "nothing", .ours = TRUE },
+};
 
 typedef struct Suite {
     Options o;
-    char *only, *policies, *path;
+    char *only, *policies, *peers, *peers_dir, *path;
     double cut_f;
-    int retries;
+    int retries, to_end_s;
     gboolean quick, list, no_clocks, no_pin, ours_only;
     Variant variants[MAX_VARIANTS];
     unsigned nr_variants;
@@ -54,7 +82,7 @@ typedef struct Suite {
 /* @name: POLICY or POLICY@METER, cut in two in place */
 static Variant our_variant(const Suite *suite, char *name)
 {
-    Variant variant = { .qemu = suite->o.qemu, .policy = name };
+    Variant variant = { .qemu = g_strdup(suite->o.qemu), .policy = name };
     char *meter = strchr(name, '@');
 
     if (meter) {
@@ -68,25 +96,94 @@ static Variant our_variant(const Suite *suite, char *name)
     return variant;
 }
 
+/* Stock's own line is "stock"; the others get "stock-" before their release */
+static char *label_of(const Peer *peer)
+{
+    return peer->made ? g_strconcat("stock-", peer->name, NULL) :
+                        g_strdup(peer->name);
+}
+
+static const Peer *peer_by_name(const char *name, GError **errp)
+{
+    g_autoptr(GString) all = g_string_new(NULL);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(peers); i++) {
+        if (g_str_equal(peers[i].name, name)) {
+            return &peers[i];
+        }
+        g_string_append_printf(all, "%s%s", i ? ", " : "", peers[i].name);
+    }
+    g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                "no peer is called '%s'; there are %s", name, all->str);
+    return NULL;
+}
+
+static gboolean has_room(const Suite *suite, GError **errp)
+{
+    if (suite->nr_variants == MAX_VARIANTS) {
+        g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "peers and policies are more than %d together",
+                    MAX_VARIANTS);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean add_peer(Suite *suite, const char *name, GError **errp)
+{
+    const Peer *peer = peer_by_name(name, errp);
+    Variant variant = { .is_peer = TRUE };
+
+    if (!peer || !has_room(suite, errp)) {
+        return FALSE;
+    }
+    variant.qemu = peer->made ?
+        g_build_filename(suite->peers_dir, peer->name, "qemu", NULL) :
+        g_strdup(peer->ours ? suite->o.qemu : suite->o.peer);
+    if (peer->made && !g_file_test(variant.qemu, G_FILE_TEST_IS_EXECUTABLE)) {
+        g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "no peer at %s: scripts/peers %s makes it", variant.qemu,
+                    name);
+        g_free(variant.qemu);
+        return FALSE;
+    }
+    variant.label = label_of(peer);
+    variant.no_auto_converge = peer->ours;
+    variant.settings = peer->settings;
+    suite->variants[suite->nr_variants++] = variant;
+    return TRUE;
+}
+
+static gboolean add_policy(Suite *suite, char *policy, GError **errp)
+{
+    if (!has_room(suite, errp)) {
+        return FALSE;
+    }
+    suite->variants[suite->nr_variants++] = our_variant(suite, policy);
+    if (!migrate_has_policy(suite->o.qemu, policy)) {
+        g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "%s does not start, or knows no policy '%s'",
+                    suite->o.qemu, policy);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean find_variants(Suite *suite, GError **errp)
 {
+    g_auto(GStrv) names = g_strsplit(suite->peers ?: "stock", ",", -1);
+
     suite->wanted = g_strsplit(suite->policies ?:
                                "step,predictive,dirty-limit", ",", -1);
-    if (!suite->ours_only) {
-        suite->variants[suite->nr_variants++] =
-            (Variant) { g_strdup("stock"), suite->o.peer, NULL };
-    }
-    for (char **policy = suite->wanted;
-         *policy && suite->nr_variants < MAX_VARIANTS; policy++) {
-        Variant variant = our_variant(suite, *policy);
-
-        if (!migrate_has_policy(suite->o.qemu, *policy)) {
-            g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                        "%s does not start, or knows no policy '%s'",
-                        suite->o.qemu, *policy);
+    for (char **name = names; *name && !suite->ours_only; name++) {
+        if (!add_peer(suite, *name, errp)) {
             return FALSE;
         }
-        suite->variants[suite->nr_variants++] = variant;
+    }
+    for (char **policy = suite->wanted; *policy; policy++) {
+        if (!add_policy(suite, *policy, errp)) {
+            return FALSE;
+        }
     }
     return TRUE;
 }
@@ -147,6 +244,11 @@ static gboolean run_variant(const Suite *suite, const Workload *workload,
     spec.label = variant->label;
     spec.qemu = variant->qemu;
     spec.policy = variant->policy;
+    spec.no_auto_converge |= variant->no_auto_converge;
+    spec.settings = variant->settings;
+    if (variant->is_peer && workload->flags & WORKLOAD_TO_END) {
+        spec.cap_s = MAX(spec.cap_s, suite->to_end_s);
+    }
     if (variant->args[0]) {
         spec.qemu_args = (const char *const *)variant->args;
     }
@@ -253,8 +355,11 @@ static int finish(Suite *suite, int status, const GError *error)
     g_strfreev(suite->wanted);
     g_free(suite->only);
     g_free(suite->policies);
+    g_free(suite->peers);
+    g_free(suite->peers_dir);
     for (unsigned i = 0; i < suite->nr_variants; i++) {
         g_free(suite->variants[i].label);
+        g_free(suite->variants[i].qemu);
         g_free(suite->variants[i].args[0]);
         g_free(suite->variants[i].args[1]);
     }
@@ -276,6 +381,13 @@ int main(int argc, char **argv)
         { "policies", 0, 0, G_OPTION_ARG_STRING, &suite.policies,
           "ours (default: step,predictive,dirty-limit); predictive@estimate "
           "forces that meter", "P,P" },
+        { "peers", 0, 0, G_OPTION_ARG_STRING, &suite.peers,
+          "stock, 7.2-fixed, 10.0, 11.1, stopped, nothing (default: stock)",
+          "NAME,NAME" },
+        { "peers-dir", 0, 0, G_OPTION_ARG_FILENAME, &suite.peers_dir,
+          "where scripts/peers put them (default: build/peers)", "DIR" },
+        { "to-end", 0, 0, G_OPTION_ARG_INT, &suite.to_end_s,
+          "let peers run so long on one workload of each group or more", "S" },
         { "cut-f", 0, 0, G_OPTION_ARG_DOUBLE, &suite.cut_f,
           "call a migration off after so many F (default: 6)", "X" },
         { "retries", 0, 0, G_OPTION_ARG_INT, &suite.retries,
@@ -293,10 +405,17 @@ int main(int argc, char **argv)
         { NULL },
     };
     g_autoptr(GError) error = NULL;
+    int status;
 
     suite.o.runs = 5;
     suite.o.out = g_strdup("build/bench");
+    suite.peers_dir = g_strdup("build/peers");
     if (!options_parse(&suite.o, takes, own, NULL, argc, argv, &error)) {
+        return finish(&suite, 2, error);
+    }
+    if (suite.to_end_s < 0 || suite.to_end_s > 86400) {
+        g_set_error(&error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--to-end is %d, and must be 0 to 86400", suite.to_end_s);
         return finish(&suite, 2, error);
     }
     if (suite.cut_f < 1) {
@@ -308,5 +427,6 @@ int main(int argc, char **argv)
         list_workloads(&suite);
         return finish(&suite, 0, NULL);
     }
-    return finish(&suite, run_suite(&suite, &error) ? 0 : 1, error);
+    status = run_suite(&suite, &error) ? 0 : 1;
+    return finish(&suite, status, error);
 }

@@ -270,7 +270,8 @@ static gboolean run(const Options *o, int window_ms, int limit_mb, Series *s,
     g_autoptr(GuestWork) work = guest_work_new();
     VmConfig config = {
         .qemu = o->qemu, .name = "source", .accel = o->accel,
-        .load = limit_mb ? "write:64:0" : "compute", .mem_mib = o->mem_mib, .smp = 1,
+        .load = limit_mb ? "write:64:0" : "compute",
+        .mem_mib = o->mem_mib, .smp = 1,
         .on_line = guest_work_line, .opaque = work,
     };
     Vm *vm = vm_start(&config, errp);

@@ -18,26 +18,31 @@
  * One rung: @mib of memory dirtied at @mb_per_s, over a link of 64 MB/s.  By
  * touching pages: a guest under TCG does not write whole ones at 1280 MB/s.
  */
-#define RUNG(set, times, mib, mb_per_s, mem)                            \
+#define RUNG(set, times, mib, mb_per_s, mem, flags)                     \
     { "ladder-" set "-" times, "ladder",                                \
       #mib " MiB dirtied at " times " x the link",                      \
-      "touch:" #mib ":" #mb_per_s ",compute", mem, 2, 64, 0 }
+      "touch:" #mib ":" #mb_per_s ",compute", mem, 2, 64, flags }
 
 #define LADDER(set, mib, mem)                                           \
-    RUNG(set, "0.5", mib, 32, mem), RUNG(set, "1", mib, 64, mem),       \
-    RUNG(set, "2", mib, 128, mem), RUNG(set, "5", mib, 320, mem),       \
-    RUNG(set, "20", mib, 1280, mem)
+    RUNG(set, "0.5", mib, 32, mem, 0),                                  \
+    RUNG(set, "1", mib, 64, mem, 0),                                    \
+    RUNG(set, "2", mib, 128, mem, WORKLOAD_TO_END),                     \
+    RUNG(set, "5", mib, 320, mem, 0),                                   \
+    RUNG(set, "20", mib, 1280, mem, 0)
 
 const Workload bench_workloads[] = {
     { "paced", "reference", "256 MiB written at 100 MB/s",
-      "write:256:100,compute", 512, 2, 64, WORKLOAD_QUICK | WORKLOAD_STEP },
+      "write:256:100,compute", 512, 2, 64, WORKLOAD_QUICK | WORKLOAD_STEP |
+      WORKLOAD_TO_END },
     { "flat-out", "reference", "128 MiB written flat out",
-      "write:128:0,compute", 512, 2, 64, WORKLOAD_QUICK | WORKLOAD_STEP },
+      "write:128:0,compute", 512, 2, 64, WORKLOAD_QUICK | WORKLOAD_STEP |
+      WORKLOAD_TO_END },
 
     { "half", "shape", "96 MiB written at half of the link's rate",
       "write:96:32,compute", 256, 2, 64, WORKLOAD_STEP },
     { "bursts", "shape", "96 MiB: 1 s at 200 MB/s, 1 s of rest",
-      "burst:96:200:1000:1000,compute", 256, 2, 64, WORKLOAD_STEP },
+      "burst:96:200:1000:1000,compute", 256, 2, 64, WORKLOAD_STEP |
+      WORKLOAD_TO_END },
     { "phases", "shape", "4 s of 96 MiB at 150 MB/s, 4 s of 16 MiB at 20 MB/s",
       "phase:96:150:16:20:4000,compute", 256, 2, 64, WORKLOAD_STEP },
     { "hot-cold", "shape", "128 MiB at 100 MB/s, 90 % to 10 % of the pages",
@@ -46,17 +51,18 @@ const Workload bench_workloads[] = {
     { "link-32", "link", "128 MiB written at 100 MB/s, link 32 MB/s",
       "write:128:100,compute", 256, 2, 32, 0 },
     { "link-64", "link", "128 MiB written at 100 MB/s, link 64 MB/s",
-      "write:128:100,compute", 256, 2, 64, 0 },
+      "write:128:100,compute", 256, 2, 64, WORKLOAD_TO_END },
     { "link-128", "link", "128 MiB written at 200 MB/s, link 128 MB/s",
       "write:128:200,compute", 256, 2, 128, 0 },
 
     { "disk", "devices", "a vCPU reads 96 MiB of a disk at 100 MB/s",
-      "read-disk:96:100,compute", 256, 2, 64, WORKLOAD_STEP },
+      "read-disk:96:100,compute", 256, 2, 64, WORKLOAD_STEP |
+      WORKLOAD_TO_END },
     { "disk-writer", "devices", "one reads 96 MiB of a disk, one writes 64 MiB",
       "read-disk:96:100,write:64:100,compute", 320, 3, 64, 0 },
 
     { "vcpus-1", "vcpus", "one vCPU, it writes 96 MiB at 150 MB/s",
-      "write:96:150", 256, 1, 64, 0 },
+      "write:96:150", 256, 1, 64, WORKLOAD_TO_END },
     { "vcpus-3", "vcpus", "of three vCPUs one writes at 150 MB/s",
       "write:96:150,compute,read:16", 256, 3, 64, 0 },
     { "vcpus-4", "vcpus", "of four vCPUs two write, at 120 and 20 MB/s",
@@ -73,7 +79,8 @@ const Workload bench_workloads[] = {
     { "compile", "program", "two compilers, file after file",
       "compile:200,compile:200,compute", 512, 3, 32, WORKLOAD_PROGRAMS },
     { "stress", "program", "stress-ng --vm 1 --vm-bytes 96M",
-      "stress:96,compute", 512, 2, 32, WORKLOAD_PROGRAMS },
+      "stress:96,compute", 512, 2, 32, WORKLOAD_PROGRAMS |
+      WORKLOAD_TO_END },
 };
 
 const unsigned bench_nr_workloads = G_N_ELEMENTS(bench_workloads);

@@ -28,6 +28,8 @@ typedef struct Workload {
  * default, but takes stock's time where stock takes long: some will do.
  */
 #define WORKLOAD_STEP 4
+/* With --to-end peers may run until they end: one of each group, and more */
+#define WORKLOAD_TO_END 8
 
 extern const Workload bench_workloads[];
 extern const unsigned bench_nr_workloads;

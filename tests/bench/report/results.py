@@ -10,7 +10,10 @@ import json
 import statistics
 
 FORMAT = 3
-ORDER = ["stock", "step", "predictive", "dirty-limit", "auto"]
+# Who is compared with: stock QEMUs, and the guest stopped or left alone
+PEERS = ["stock", "stock-7.2-fixed", "stock-10.0", "stock-11.1", "stopped",
+         "nothing"]
+ORDER = PEERS + ["step", "predictive", "dirty-limit", "auto"]
 
 # From here on others' share of the host's CPUs disturbs what is measured
 BUSY_HOST_PCT = 5.0
@@ -251,7 +254,7 @@ def summarise(paths):
     workloads = [summarise_workload(name, of, described)
                  for name, of in by_workload.items()]
     forecasts = prediction.summarise(runs)
-    policies = sorted({variant_of(r) for r in runs} - {"stock"},
+    policies = sorted({variant_of(r) for r in runs} - set(PEERS),
                       key=order_of)
     return {
         "format": FORMAT, "hosts": hosts,
