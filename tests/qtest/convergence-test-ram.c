@@ -23,18 +23,19 @@ typedef struct Case {
     const char *policy;         /* NULL: auto-converge off */
     GuestLoad load;
     int link_bytes_per_s;
+    bool in_long;               /* only with CONVERGE_TEST_LONG */
 } Case;
 
 #define FEW_PAGES   { 128, 0 }, 4000000
 #define MANY_PAGES  { VM_PAGES_OF(32), 0 }, 32000000
 
 static const Case cases[] = {
-    { "few/off", NULL, FEW_PAGES },
+    { "few/off", NULL, FEW_PAGES, true },
     { "few/step", "step", FEW_PAGES },
     { "few/predictive", "predictive", FEW_PAGES },
     { "few/dirty-limit", "dirty-limit", FEW_PAGES },
-    { "many/off", NULL, MANY_PAGES },
-    { "many/step", "step", MANY_PAGES },
+    { "many/off", NULL, MANY_PAGES, true },
+    { "many/step", "step", MANY_PAGES, true },
     { "many/predictive", "predictive", MANY_PAGES },
     { "many/auto", "auto", MANY_PAGES },
 };
@@ -139,6 +140,8 @@ void convergence_add_ram_tests(void)
         g_autofree char *path = g_strdup_printf("/convergence/ram/%s",
                                                 cases[i].name);
 
-        qtest_add_data_func(path, &cases[i], test_no_page_is_lost);
+        if (!cases[i].in_long || vm_test_long()) {
+            qtest_add_data_func(path, &cases[i], test_no_page_is_lost);
+        }
     }
 }
