@@ -24,6 +24,7 @@
 #include "options.h"
 #include "pin.h"
 #include "report.h"
+#include "shaped.h"
 #include "workloads.h"
 
 #include <glib/gstdio.h>
@@ -205,25 +206,46 @@ static MigrateSpec spec_of(const Suite *suite, const Workload *workload)
     return spec;
 }
 
+/* Of the link's rate, for one migration; FALSE: there is none to be had */
+static gboolean lay_wire(const Workload *workload, MigrateSpec *spec,
+                         Shaped **shaped, GError **errp)
+{
+    if (workload->flags & WORKLOAD_WIRE) {
+        *shaped = shaped_new(spec->bandwidth_bytes_per_s,
+                             workload->flags & WORKLOAD_WAVERS, errp);
+        if (!*shaped) {
+            return FALSE;
+        }
+        spec->wire = shaped_wire(*shaped);
+        spec->uncapped = TRUE;
+    }
+    return TRUE;
+}
+
 /*
  * A run beside which the host did other things is made again, whichever
  * variant it is of.  All are on record; the report takes the least disturbed.
  */
 static gboolean run_once(const Suite *suite, const Workload *workload,
-                         const MigrateSpec *spec, unsigned run,
+                         MigrateSpec spec, unsigned run,
                          const MigrateFloor *floor, GError **errp)
 {
     gboolean disturbed = TRUE;
 
     for (int tries = 0; disturbed && tries <= suite->retries; tries++) {
-        g_autoptr(MigrateResult) result = migrate_run(spec, errp);
+        g_autoptr(Shaped) shaped = NULL;
+        g_autoptr(MigrateResult) result = NULL;
         g_autofree char *json = NULL;
 
+        if (!lay_wire(workload, &spec, &shaped, errp)) {
+            return FALSE;
+        }
+        result = migrate_run(&spec, errp);
         if (!result) {
             return FALSE;
         }
-        report_table_row(stdout, spec, floor, result);
-        json = report_json(spec, workload->name, run, floor, result);
+        report_table_row(stdout, &spec, floor, result);
+        json = report_json(&spec, workload->name, run, floor, result);
         if (!options_append_line(suite->path, json, errp)) {
             return FALSE;
         }
@@ -252,7 +274,7 @@ static gboolean run_variant(const Suite *suite, const Workload *workload,
     if (variant->args[0]) {
         spec.qemu_args = (const char *const *)variant->args;
     }
-    return run_once(suite, workload, &spec, run, floor, errp);
+    return run_once(suite, workload, spec, run, floor, errp);
 }
 
 /* For whoever reads the results: what the name stands for */

@@ -15,6 +15,9 @@
 /* A guest under TCG is up in two seconds; a busy host may need many more */
 #define READY_TIMEOUT_MS 60000
 
+/* More than any wire here carries */
+#define UNCAPPED_BYTES_PER_S 1000000000000LL
+
 static Vm *start_side(MigratePair *pair, const MigrateSpec *spec,
                       gboolean incoming, GError **errp)
 {
@@ -112,6 +115,7 @@ static gboolean set_parameters(QmpClient *qmp, const MigrateSpec *spec,
     JsonObject *arguments = json_object_new();
 
     json_object_set_int_member(arguments, "max-bandwidth",
+                               spec->uncapped ? UNCAPPED_BYTES_PER_S :
                                spec->bandwidth_bytes_per_s);
     json_object_set_int_member(arguments, "downtime-limit",
                                spec->downtime_limit_ms);

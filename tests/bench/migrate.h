@@ -55,6 +55,7 @@ typedef struct MigrateSpec {
     guint64 bandwidth_bytes_per_s;
     /* Goes over this TCP wire, whose target it sets; NULL: directly */
     Wire *wire;
+    gboolean uncapped;              /* no max-bandwidth: the wire is slower */
     unsigned downtime_limit_ms;
     unsigned cap_s;                 /* given up, and so reported, after this */
     unsigned baseline_ms;           /* undisturbed run before; 0: 2000 */

@@ -140,6 +140,8 @@ static void add_spec(JsonBuilder *b, const MigrateSpec *spec)
     add_int(b, "bandwidth_bytes_per_s", spec->bandwidth_bytes_per_s);
     add_int(b, "downtime_limit_ms", spec->downtime_limit_ms);
     add_int(b, "cap_s", spec->cap_s);
+    json_builder_set_member_name(b, "wire");
+    json_builder_add_boolean_value(b, spec->wire != NULL);
     json_builder_set_member_name(b, "pinned");
     json_builder_add_boolean_value(b, spec->pin);
     json_builder_set_member_name(b, "settings");

@@ -55,6 +55,15 @@ const Workload bench_workloads[] = {
     { "link-128", "link", "128 MiB written at 200 MB/s, link 128 MB/s",
       "write:128:200,compute", 256, 2, 128, 0 },
 
+    { "wire-4", "wire", "16 MiB written at 8 MB/s, wire of 4 MB/s",
+      "write:16:8,compute", 96, 2, 4, WORKLOAD_WIRE | WORKLOAD_TO_END },
+    { "wire-40", "wire", "96 MiB written at 80 MB/s, wire of 40 MB/s",
+      "write:96:80,compute", 256, 2, 40, WORKLOAD_WIRE },
+    { "wire-400", "wire", "192 MiB touched at 800 MB/s, wire of 400 MB/s",
+      "touch:192:800,compute", 320, 2, 400, WORKLOAD_WIRE },
+    { "wire-wavers", "wire", "64 MiB at 30 MB/s, wire of 40 and 13 MB/s",
+      "write:64:30,compute", 256, 2, 40, WORKLOAD_WIRE | WORKLOAD_WAVERS },
+
     { "disk", "devices", "a vCPU reads 96 MiB of a disk at 100 MB/s",
       "read-disk:96:100,compute", 256, 2, 64, WORKLOAD_STEP |
       WORKLOAD_TO_END },

@@ -30,6 +30,10 @@ typedef struct Workload {
 #define WORKLOAD_STEP 4
 /* With --to-end peers may run until they end: one of each group, and more */
 #define WORKLOAD_TO_END 8
+/* The link is a wire with the kernel's buffers, and no cap of QEMU's */
+#define WORKLOAD_WIRE 16
+/* which carries a third of it every other 3 s */
+#define WORKLOAD_WAVERS 32
 
 extern const Workload bench_workloads[];
 extern const unsigned bench_nr_workloads;

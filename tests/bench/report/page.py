@@ -284,7 +284,7 @@ def section(title, *parts):
 
 
 def html(summary):
-    method = "".join(f"<li>{escape(m)}</li>" for m in text.METHOD)
+    method = "".join(f"<li>{escape(m)}</li>" for m in text.method(summary))
     body = [
         "<h1>Live migration: stock QEMU and ours, side by side</h1>",
         "".join(f'<p class="host">{escape(h)}</p>'
@@ -340,7 +340,7 @@ def markdown(summary, picture_page):
     lines += [f"* {h}" for h in text.host_lines(summary)]
     lines += ["", "```", text.table(summary).rstrip(), "```", "",
               "## How it was measured", ""]
-    lines += [f"* {m}" for m in text.METHOD] + [""]
+    lines += [f"* {m}" for m in text.method(summary)] + [""]
     return "\n".join(lines)
 
 

@@ -18,6 +18,10 @@ ORDER = PEERS + ["step", "predictive", "dirty-limit", "auto"]
 # From here on others' share of the host's CPUs disturbs what is measured
 BUSY_HOST_PCT = 5.0
 
+# Over a wire it is the guest that tells how long it was away, and its reports
+# come that far apart
+FELT_MARGIN_MS = 50
+
 # What bench-downtime calls its runs: many short ones, which have no F
 CAMPAIGN = "downtime"
 
@@ -63,6 +67,20 @@ def spread(values):
         return None
     return {"median": statistics.median(values), "min": min(values),
             "max": max(values)}
+
+
+def downtime_of(run):
+    """In ms; over a wire as the guest felt it, None if it is not known."""
+    if run.get("wire") and run.get("felt_downtime_ms") is not None:
+        return run["felt_downtime_ms"]
+    return run["downtime_ms"]
+
+
+def is_within(run):
+    limit = run["downtime_limit_ms"]
+    margin = FELT_MARGIN_MS if run.get("wire") else 0
+    return run["outcome"] == "completed" and \
+        downtime_of(run) is not None and downtime_of(run) <= limit + margin
 
 
 def is_lost(run):
@@ -135,7 +153,7 @@ def latencies_of(runs):
 def summarise_variant(runs, f_s):
     total = total_of(runs)
     done = [r for r in runs if r["outcome"] == "completed"]
-    downs = [r["downtime_ms"] for r in done if r["downtime_ms"] is not None]
+    downs = [downtime_of(r) for r in done if downtime_of(r) is not None]
     limit = runs[0]["downtime_limit_ms"]
     lost_s = of_vcpus(runs, "lost_s")
     return {
@@ -145,7 +163,7 @@ def summarise_variant(runs, f_s):
         "total_s": total,
         "of_f": total["median"] / f_s,
         "downtime_ms": spread(downs), "downtime_limit_ms": limit,
-        "downtime_within": sum(d <= limit for d in downs),
+        "downtime_within": sum(is_within(r) for r in runs),
         "sent_mb": statistics.median(r["sent_bytes"] for r in runs) / 1e6,
         "max_throttle_pct": max(r["max_throttle_pct"] for r in runs),
         "lost_s": lost_s, "reader_held_pct": reader_held(runs),
@@ -170,6 +188,7 @@ def summarise_workload(name, runs, described):
         "what": described.get(name, {}).get("what", first["load"]),
         "load": first["load"], "mem_mib": first["mem_mib"],
         "vcpus": first["vcpus"], "pinned": first.get("pinned", False),
+        "wire": first.get("wire", False),
         "bandwidth_mb_per_s": first["bandwidth_bytes_per_s"] / 1e6,
         "f_s": f_s, "c_s": statistics.median(f["c_s"] for f in floors),
         "variants": variants,
@@ -238,8 +257,8 @@ def count_downtimes(runs):
             {"runs": 0, "within": 0, "worst_ms": 0})
         row["runs"] += 1
         if run["outcome"] == "completed":
-            row["within"] += run["downtime_ms"] <= run["downtime_limit_ms"]
-            row["worst_ms"] = max(row["worst_ms"], run["downtime_ms"])
+            row["within"] += is_within(run)
+            row["worst_ms"] = max(row["worst_ms"], downtime_of(run))
     return found
 
 
