@@ -15,6 +15,7 @@
 
 #include <gio/gunixsocketaddress.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /*
  * Longest message taken.  query-qmp-schema is some 200 KiB; what exceeds
@@ -41,6 +42,19 @@ gboolean qmp_wire_fail(QmpWire *wire, QmpErrorCode code, const char *message,
     }
     g_propagate_error(errp, g_error_copy(wire->broken));
     return FALSE;
+}
+
+GPid qmp_wire_peer(QmpWire *wire)
+{
+    /* Linux's struct ucred, which <sys/socket.h> has for _GNU_SOURCE alone */
+    struct { gint32 pid; guint32 uid, gid; } peer = { 0 };
+    socklen_t length = sizeof(peer);
+
+    if (getsockopt(g_socket_get_fd(wire->socket), SOL_SOCKET, SO_PEERCRED,
+                   &peer, &length) < 0) {
+        return 0;
+    }
+    return peer.pid;
 }
 
 static gboolean check_usable(QmpWire *wire, GError **errp)

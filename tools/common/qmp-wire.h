@@ -22,6 +22,9 @@ QmpWire *qmp_wire_connect(const char *path, gint64 deadline_us,
                           GError **errp);
 void qmp_wire_free(QmpWire *wire);
 
+/* The process that listens at the other end; 0: cannot be told */
+GPid qmp_wire_peer(QmpWire *wire);
+
 /* @text ends with the newline that ends the message */
 gboolean qmp_wire_send(QmpWire *wire, const char *text, gint64 deadline_us,
                        GError **errp);

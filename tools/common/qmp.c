@@ -256,6 +256,11 @@ void qmp_set_timeout(QmpClient *qmp, int timeout_ms)
     qmp->timeout_ms = timeout_ms;
 }
 
+GPid qmp_peer(QmpClient *qmp)
+{
+    return qmp_wire_peer(qmp->wire);
+}
+
 static gboolean read_greeting(QmpClient *qmp, gint64 deadline_us,
                               GError **errp)
 {

@@ -60,6 +60,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(QmpClient, qmp_free)
 void qmp_set_timeout(QmpClient *qmp, int timeout_ms);
 
 /*
+ * The process that opened the socket; 0 if that cannot be told.  It may be
+ * another one than QEMU: libvirt opens QEMU's socket for it.
+ */
+GPid qmp_peer(QmpClient *qmp);
+
+/*
  * Runs @command and returns what is under "return" (never NULL on success;
  * free with json_node_unref).  Takes ownership of @arguments, NULL for none.
  */

@@ -9,6 +9,8 @@
 #include "commands.h"
 #include "connection.h"
 #include "format.h"
+#include "guest-memory.h"
+#include "look.h"
 #include "message.h"
 #include "report-check.h"
 
@@ -16,6 +18,11 @@
 #include <string.h>
 
 #define DEFAULT_SECONDS 3
+
+/* What cannot be foretold is no failure, and has a status of its own */
+#define CHECK_ERROR check_error_quark()
+#define CHECK_UNTOLD 0
+static G_DEFINE_QUARK(convergectl-check-error, check_error)
 
 /* calc-dirty-rate takes whole seconds, and this many at most */
 #define MAX_SECONDS 60
@@ -27,6 +34,61 @@ typedef struct CheckOptions {
     int seconds;
     char *mode;
 } CheckOptions;
+
+/*
+ * Of a guest that does not run, or is on its way already, nothing can be
+ * foretold.  NULL: it runs.
+ */
+static char *why_untold(QmpClient *qmp)
+{
+    static const struct { const char *status, *why; } states[] = {
+        { "inmigrate", "this QEMU waits for a guest to come in: ask the one "
+          "that the guest is to leave" },
+        { "postmigrate", "the guest has migrated away from here already" },
+        { "finish-migrate", "the guest is just migrating away from here" },
+        { "prelaunch", "the guest has not been started" },
+        { "shutdown", "the guest has shut down" },
+    };
+    JsonObject *reply = qmp_query(qmp, "query-status", NULL);
+    g_autofree char *status = g_strdup(reply ?
+        json_object_get_string_member_with_default(reply, "status", "") : "");
+    gboolean running = !reply ||
+        json_object_get_boolean_member_with_default(reply, "running", TRUE);
+
+    g_clear_pointer(&reply, json_object_unref);
+    for (size_t i = 0; i < G_N_ELEMENTS(states); i++) {
+        if (g_str_equal(status, states[i].status)) {
+            return g_strdup(states[i].why);
+        }
+    }
+    return running ? NULL :
+           g_strdup_printf("the guest does not run (%s): what it would dirty "
+                           "cannot be measured; continue it first", status);
+}
+
+static char *why_busy(QmpClient *qmp)
+{
+    JsonObject *info = qmp_query(qmp, "query-migrate", NULL);
+    g_autoptr(Look) look = info ? look_from_info(info) : NULL;
+    char *why = look && look_is_running(look) ?
+        g_strdup_printf("a migration is running there (%s): 'convergectl "
+                        "watch' tells how it goes", look->status) : NULL;
+
+    g_clear_pointer(&info, json_object_unref);
+    return why;
+}
+
+static gboolean is_told(QmpClient *qmp, GError **errp)
+{
+    g_autofree char *busy = why_busy(qmp);
+    g_autofree char *why = busy ? NULL : why_untold(qmp);
+
+    if (!busy && !why) {
+        return TRUE;
+    }
+    g_set_error(errp, CHECK_ERROR, CHECK_UNTOLD, "%s", busy ?: why);
+    return FALSE;
+}
 
 static gboolean take_ram(QmpClient *qmp, CheckFacts *facts, GError **errp)
 {
@@ -62,6 +124,7 @@ static gboolean take_link(QmpClient *qmp, const CheckOptions *options,
     facts->downtime_s = (options->downtime_ms >= 0 ? options->downtime_ms :
         json_object_get_int_member_with_default(reply, "downtime-limit",
                                                 300)) / 1e3;
+    facts->has_converge = json_object_has_member(reply, "convergence-policy");
     json_object_unref(reply);
     /* libvirt sets about 2^63 for "no limit": that says nothing of a link */
     if (facts->bandwidth_bytes_per_s <= 0 ||
@@ -84,41 +147,70 @@ static void tell(const CheckOptions *options, const CheckFacts *facts,
     printf("%s%s", text, options->common.json ? "\n" : "");
 }
 
+/*
+ * To look at a page that was never touched can cost the host a huge page.  So
+ * samples are taken where next to all of RAM is in use, or nothing else tells.
+ */
+#define IN_USE 0.9
+
+static gboolean may_sample(const CheckFacts *facts)
+{
+    return facts->touched_bytes >= facts->ram_bytes * IN_USE;
+}
+
+static DirtyRate *measure_also(QmpClient *qmp, const DirtyRate *first,
+                               const char *mode, const CheckFacts *facts)
+{
+    /* Good to know, and no must */
+    return g_str_equal(first->mode, mode) ? NULL :
+           dirty_rate_measure(qmp, mode, 1, facts->ram_bytes, NULL);
+}
+
 static gboolean measure(QmpClient *qmp, const CheckOptions *options,
-                        guint64 bandwidth, CheckResult *result,
-                        GError **errp)
+                        guint64 bandwidth, const char *uri,
+                        CheckResult *result, GError **errp)
 {
     g_autoptr(DirtyRate) first = NULL, second = NULL, vcpus = NULL;
-    CheckFacts facts = { 0 };
+    g_autoptr(DirtyRate) sampled = NULL;
+    CheckFacts facts = {
+        .qmp = options->common.qmp, .bandwidth = options->bandwidth,
+        .downtime_ms = options->downtime_ms, .uri = uri,
+    };
 
-    if (!take_ram(qmp, &facts, errp) ||
+    if (!is_told(qmp, errp) || !take_ram(qmp, &facts, errp) ||
         !take_link(qmp, options, bandwidth, &facts, errp)) {
         return FALSE;
     }
+    facts.touched_bytes = guest_memory_touched(qmp_peer(qmp),
+                                               facts.ram_bytes);
     if (!options->common.json) {
-        message_note("measuring for some %d s", 2 + options->seconds);
+        message_note("measuring for some %d s", 3 + options->seconds);
     }
-    first = dirty_rate_measure(qmp, options->mode, 1, errp);
+    first = dirty_rate_measure(qmp, options->mode, 1, facts.ram_bytes, errp);
     second = first ? dirty_rate_measure(qmp, first->mode, options->seconds,
-                                        errp) : NULL;
+                                        facts.ram_bytes, errp) : NULL;
     if (!second) {
         return FALSE;
     }
-    /* What the vCPUs write by themselves is good to know, and no must */
-    vcpus = dirty_rate_measure(qmp, "dirty-ring", 1, NULL);
+    vcpus = measure_also(qmp, first, DIRTY_RATE_BY_VCPU, &facts);
+    sampled = may_sample(&facts) ?
+              measure_also(qmp, first, DIRTY_RATE_SAMPLED, &facts) : NULL;
+    if (!is_told(qmp, errp)) {
+        g_prefix_error(errp, "while it was measured: ");
+        return FALSE;
+    }
     facts.first = first;
     facts.second = second;
-    facts.vcpus = vcpus && vcpus->vcpus->len ? vcpus : NULL;
-    facts.model = write_model_fit(first->bytes_per_s * first->seconds,
-                                  first->seconds,
-                                  second->bytes_per_s * second->seconds,
-                                  second->seconds, facts.ram_bytes);
+    facts.sampled = sampled;
+    facts.vcpus = second->vcpus->len ? second :
+                  vcpus && vcpus->vcpus->len ? vcpus : NULL;
     *result = check_result(&facts);
     tell(options, &facts, result);
     return TRUE;
 }
 
-static ExitStatus run(const CheckOptions *options, guint64 bandwidth)
+static ExitStatus run(const CheckOptions *options, guint64 bandwidth,
+                      const char *uri)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(QmpClient) qmp =
@@ -130,11 +222,12 @@ static ExitStatus run(const CheckOptions *options, guint64 bandwidth)
         message_error("%s", error->message);
         return EXIT_LOST;
     }
-    if (!measure(qmp, options, bandwidth, &result, &error)) {
+    if (!measure(qmp, options, bandwidth, uri, &result, &error)) {
         message_error("%s", error->message);
-        return connection_is_lost(error) ? EXIT_LOST : EXIT_FAILED;
+        return error->domain == CHECK_ERROR ? EXIT_UNTOLD :
+               connection_is_lost(error) ? EXIT_LOST : EXIT_FAILED;
     }
-    return result.throttle_pct > 99 ? EXIT_NO_CONVERGENCE : EXIT_COMPLETED;
+    return check_converges(&result) ? EXIT_COMPLETED : EXIT_NO_CONVERGENCE;
 }
 
 static ExitStatus check_and_run(int argc, char **argv,
@@ -144,8 +237,8 @@ static ExitStatus check_and_run(int argc, char **argv,
                                          "page-sampling", NULL };
     guint64 bandwidth = 0;
 
-    if (argc != 1) {
-        return commands_usage("check", "'%s' is one too many", argv[1]);
+    if (argc > 2) {
+        return commands_usage("check", "'%s' is one too many", argv[2]);
     }
     if (options->bandwidth && !parse_rate(options->bandwidth, &bandwidth)) {
         return commands_usage("check", "--bandwidth %s: is no rate; write 64 "
@@ -161,7 +254,7 @@ static ExitStatus check_and_run(int argc, char **argv,
                               "dirty-ring and page-sampling",
                               options->mode);
     }
-    return run(options, bandwidth);
+    return run(options, bandwidth, argv[1]);
 }
 
 ExitStatus cmd_check(int argc, char **argv)
@@ -182,11 +275,13 @@ ExitStatus cmd_check(int argc, char **argv)
     };
     ExitStatus status;
 
-    if (commands_parse(&argc, &argv, "",
+    if (commands_parse(&argc, &argv, "[URI]",
             "Measure what the guest dirties, and say whether a migration "
             "over a given link\nwould converge, what it would cost and how "
-            "long it would take.\nExit status: 0 yes (slowed down if need "
-            "be), 6 no, 1 failed, 2 usage, 4 lost connection.",
+            "long it would take.  The command that is\nadvised has the URI, "
+            "if one is given.\nExit status: 0 yes (slowed down if need be), "
+            "6 no, 7 cannot be told (paused, incoming,\nmigrated, "
+            "migrating), 1 failed, 2 usage, 4 lost connection.",
             entries, &options.common, &status)) {
         status = check_and_run(argc, argv, &options);
     }

@@ -21,8 +21,17 @@
  * pages; pages of each vCPU, some of them twice; an estimate.
  */
 static const char *const modes[] = {
-    "dirty-bitmap", "dirty-ring", "page-sampling", NULL
+    DIRTY_RATE_BITMAP, DIRTY_RATE_BY_VCPU, DIRTY_RATE_SAMPLED, NULL
 };
+
+/*
+ * Pages to look at, of the whole guest, and what QEMU takes for each GiB.  Its
+ * own 512 for a GiB are 64 of a guest of 128 MiB: one is 2 MB/s then.
+ */
+#define SAMPLES 2048
+#define MIN_SAMPLES_PER_GIB 512
+#define MAX_SAMPLES_PER_GIB 16384
+#define BYTES_PER_GIB 1073741824.0
 
 void dirty_rate_free(DirtyRate *rate)
 {
@@ -32,13 +41,23 @@ void dirty_rate_free(DirtyRate *rate)
     }
 }
 
+static int samples_per_gib(double ram_bytes)
+{
+    return CLAMP(SAMPLES / (ram_bytes / BYTES_PER_GIB), MIN_SAMPLES_PER_GIB,
+                 MAX_SAMPLES_PER_GIB);
+}
+
 static gboolean start(QmpClient *qmp, const char *mode, int seconds,
-                      GError **errp)
+                      double ram_bytes, GError **errp)
 {
     JsonObject *arguments = json_object_new();
 
     json_object_set_int_member(arguments, "calc-time", seconds);
     json_object_set_string_member(arguments, "mode", mode);
+    if (g_str_equal(mode, DIRTY_RATE_SAMPLED)) {
+        json_object_set_int_member(arguments, "sample-pages",
+                                   samples_per_gib(ram_bytes));
+    }
     return qmp_run(qmp, "calc-dirty-rate", arguments, errp);
 }
 
@@ -68,12 +87,12 @@ static gboolean has_converge(QmpClient *qmp)
  */
 static gboolean is_safe(QmpClient *qmp, const char *mode)
 {
-    return g_str_equal(mode, "page-sampling") || has_kvm(qmp) ||
+    return g_str_equal(mode, DIRTY_RATE_SAMPLED) || has_kvm(qmp) ||
            has_converge(qmp);
 }
 
 static gboolean try_mode(QmpClient *qmp, const char *mode, int seconds,
-                         GError **errp)
+                         double ram_bytes, GError **errp)
 {
     if (!is_safe(qmp, mode)) {
         g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
@@ -81,16 +100,17 @@ static gboolean try_mode(QmpClient *qmp, const char *mode, int seconds,
                     "not Converge's; page-sampling is safe", mode);
         return FALSE;
     }
-    return start(qmp, mode, seconds, errp);
+    return start(qmp, mode, seconds, ram_bytes, errp);
 }
 
 /* The first mode that is taken; the error is that of the last one */
-static const char *start_any(QmpClient *qmp, int seconds, GError **errp)
+static const char *start_any(QmpClient *qmp, int seconds, double ram_bytes,
+                             GError **errp)
 {
     for (int i = 0; modes[i]; i++) {
         g_autoptr(GError) error = NULL;
 
-        if (try_mode(qmp, modes[i], seconds, &error)) {
+        if (try_mode(qmp, modes[i], seconds, ram_bytes, &error)) {
             return modes[i];
         }
         if (!qmp_error_class(error) || !modes[i + 1]) {
@@ -135,6 +155,13 @@ static gboolean take_result(QmpClient *qmp, DirtyRate *rate, gboolean *done,
     }
     status = json_object_get_string_member_with_default(reply, "status", "");
     *done = g_str_equal(status, "measured");
+    if (*done && json_object_get_int_member_with_default(reply, "dirty-rate",
+                                                         -1) < 0) {
+        json_object_unref(reply);
+        g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
+                    "mode %s tells no dirty rate of this guest", rate->mode);
+        return FALSE;
+    }
     if (*done) {
         rate->bytes_per_s = BYTES_PER_MIB *
             json_object_get_int_member_with_default(reply, "dirty-rate", 0);
@@ -145,7 +172,7 @@ static gboolean take_result(QmpClient *qmp, DirtyRate *rate, gboolean *done,
 }
 
 DirtyRate *dirty_rate_measure(QmpClient *qmp, const char *mode, int seconds,
-                              GError **errp)
+                              double ram_bytes, GError **errp)
 {
     gint64 deadline_us = g_get_monotonic_time() +
                          (gint64)(seconds + SLACK_S) * G_USEC_PER_SEC;
@@ -155,8 +182,8 @@ DirtyRate *dirty_rate_measure(QmpClient *qmp, const char *mode, int seconds,
     rate->vcpus = g_array_new(FALSE, FALSE, sizeof(VcpuRate));
     rate->seconds = seconds;
     if (!mode) {
-        rate->mode = start_any(qmp, seconds, errp);
-    } else if (try_mode(qmp, mode, seconds, errp)) {
+        rate->mode = start_any(qmp, seconds, ram_bytes, errp);
+    } else if (try_mode(qmp, mode, seconds, ram_bytes, errp)) {
         rate->mode = mode;
     }
     if (!rate->mode) {

@@ -11,6 +11,13 @@
 
 #include "qmp.h"
 
+#define DIRTY_RATE_BITMAP "dirty-bitmap"
+#define DIRTY_RATE_BY_VCPU "dirty-ring"
+#define DIRTY_RATE_SAMPLED "page-sampling"
+
+/* QEMU tells whole MiB/s, rounded down */
+#define DIRTY_RATE_STEP 1048576.0
+
 typedef struct VcpuRate {
     int id;
     double bytes_per_s;
@@ -26,9 +33,10 @@ typedef struct DirtyRate {
 /*
  * Measures for @seconds with @mode, or, if that is NULL, with the first of
  * dirty-bitmap, dirty-ring and page-sampling that this QEMU takes.
+ * @ram_bytes: what the guest has.
  */
 DirtyRate *dirty_rate_measure(QmpClient *qmp, const char *mode, int seconds,
-                              GError **errp);
+                              double ram_bytes, GError **errp);
 void dirty_rate_free(DirtyRate *rate);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DirtyRate, dirty_rate_free)
 

@@ -17,6 +17,7 @@ typedef enum ExitStatus {
     EXIT_LOST = 4,          /* no, or no more, connection to QEMU */
     EXIT_DETACHED = 5,      /* the migration still runs, unobserved */
     EXIT_NO_CONVERGENCE = 6, /* check: it would not converge */
+    EXIT_UNTOLD = 7,        /* check: the guest does not run, or migrates */
 } ExitStatus;
 
 #endif

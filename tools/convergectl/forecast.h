@@ -1,5 +1,5 @@
 /*
- * Would it converge?  What two measured dirty rates say of a migration
+ * What two measured dirty rates say of what a guest writes
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -11,8 +11,7 @@
  *     D(t) = W (1 - e^(-a t / W))
  *
  * different bytes, a being what it dirties at first and W what it writes
- * over and over.  D at two times, measured, gives a and W; D(t) < B t tells
- * whether a pass of t seconds leaves less than it sent.
+ * over and over.  D at two times, measured, gives a and W.
  */
 
 #ifndef CONVERGECTL_FORECAST_H
@@ -36,28 +35,5 @@ WriteModel write_model_fit(double bytes_1, double seconds_1, double bytes_2,
 
 /* D(t) */
 double write_model_dirtied(const WriteModel *model, double seconds);
-
-typedef struct Forecast {
-    gboolean converges;
-    double total_s;                 /* if it converges; else the first pass */
-    double downtime_s;              /* ... what stopping after it would cost */
-    int passes;
-} Forecast;
-
-/* Pass after pass until what remains fits into the downtime */
-Forecast forecast_migration(const WriteModel *model, double ram_bytes,
-                            double bandwidth_bytes_per_s, double downtime_s);
-
-/*
- * The least share of their time, in percent, that vCPUs must sleep for the
- * migration to converge in the time of two passes over all RAM; 100 if no
- * share will do.
- */
-int forecast_least_throttle_pct(const WriteModel *model, double ram_bytes,
-                                double bandwidth_bytes_per_s,
-                                double downtime_s);
-
-/* The same guest, its vCPUs asleep for @throttle_pct of their time */
-WriteModel write_model_throttled(const WriteModel *model, int throttle_pct);
 
 #endif
