@@ -94,7 +94,7 @@ answer()
 parameters()
 {
     answer query-migrate-parameters 1 '{"return":{"downtime-limit":300,
-"max-bandwidth":64000000,"convergence-policy":"step","convergence-timeout":0,
+"max-bandwidth":64000000,"max-cpu-throttle":99,"convergence-policy":"step","convergence-timeout":0,
 "convergence-timeout-action":"downtime"}}' | tr '\n' ' '
     echo
 }

@@ -8,13 +8,15 @@
 
 #include "qmp.h"
 
+#include "qmp-domain.h"
 #include "qmp-wire.h"
 
 /* Events kept for a caller that never takes any; the oldest go first */
 #define MAX_QUEUED_EVENTS 4096
 
 struct QmpClient {
-    QmpWire *wire;
+    QmpWire *wire;          /* NULL: commands go through libvirt */
+    char *domain;
     GQueue events;          /* JsonObject *, oldest first */
     QmpEventFunc event_func;
     void *event_opaque;
@@ -139,6 +141,31 @@ static JsonNode *read_reply(QmpClient *qmp, const char *command, gint64 id,
     }
 }
 
+/* What libvirt passes on of QEMU's answer, its own id with it */
+static JsonNode *execute_by_libvirt(QmpClient *qmp, const char *command,
+                                    const char *json, GError **errp)
+{
+    JsonObject *message = qmp_domain_ask(qmp->domain, json, qmp->timeout_ms,
+                                         errp);
+    JsonNode *node, *reply = NULL;
+
+    if (!message) {
+        g_prefix_error(errp, "%s: ", command);
+        return NULL;
+    }
+    node = json_object_get_member(message, "error");
+    if (node) {
+        set_error_reply(errp, command, node);
+    } else if (json_object_has_member(message, "return")) {
+        reply = json_node_copy(json_object_get_member(message, "return"));
+    } else {
+        g_set_error(errp, QMP_ERROR, QMP_ERROR_PROTOCOL,
+                    "%s: a reply holds neither return nor error", command);
+    }
+    json_object_unref(message);
+    return reply;
+}
+
 JsonNode *qmp_execute(QmpClient *qmp, const char *command,
                       JsonObject *arguments, GError **errp)
 {
@@ -153,9 +180,15 @@ JsonNode *qmp_execute(QmpClient *qmp, const char *command,
     if (arguments) {
         json_object_set_object_member(request, "arguments", arguments);
     }
-    json_object_set_int_member(request, "id", id);
+    if (qmp->wire) {
+        /* libvirt has an id of its own */
+        json_object_set_int_member(request, "id", id);
+    }
     json_node_take_object(node, request);
     json = json_to_string(node, FALSE);
+    if (!qmp->wire) {
+        return execute_by_libvirt(qmp, command, json, errp);
+    }
     text = g_strconcat(json, "\n", NULL);
 
     if (!qmp_wire_send(qmp->wire, text, deadline_us, errp)) {
@@ -217,6 +250,11 @@ JsonObject *qmp_next_event(QmpClient *qmp, int timeout_ms, GError **errp)
     gint64 deadline_us = deadline_after_ms(timeout_ms);
 
     while (g_queue_is_empty(&qmp->events)) {
+        if (!qmp->wire) {
+            g_set_error_literal(errp, QMP_ERROR, QMP_ERROR_TIMEOUT,
+                                "libvirt passes no events on");
+            return NULL;
+        }
         JsonObject *message = qmp_wire_receive(qmp->wire, deadline_us, errp);
 
         if (!message) {
@@ -258,7 +296,7 @@ void qmp_set_timeout(QmpClient *qmp, int timeout_ms)
 
 GPid qmp_peer(QmpClient *qmp)
 {
-    return qmp_wire_peer(qmp->wire);
+    return qmp->wire ? qmp_wire_peer(qmp->wire) : 0;
 }
 
 static gboolean read_greeting(QmpClient *qmp, gint64 deadline_us,
@@ -300,12 +338,24 @@ QmpClient *qmp_connect(const char *path, int timeout_ms, GError **errp)
     return g_steal_pointer(&qmp);
 }
 
+QmpClient *qmp_open_domain(const char *name, int timeout_ms, GError **errp)
+{
+    g_autoptr(QmpClient) qmp = g_new0(QmpClient, 1);
+
+    qmp->domain = g_strdup(name);
+    qmp->timeout_ms = timeout_ms;
+    g_queue_init(&qmp->events);
+    return qmp_run(qmp, "query-status", NULL, errp) ? g_steal_pointer(&qmp)
+                                                    : NULL;
+}
+
 void qmp_free(QmpClient *qmp)
 {
     if (!qmp) {
         return;
     }
     g_queue_clear_full(&qmp->events, (GDestroyNotify)json_object_unref);
-    qmp_wire_free(qmp->wire);
+    g_clear_pointer(&qmp->wire, qmp_wire_free);
+    g_free(qmp->domain);
     g_free(qmp);
 }

@@ -54,6 +54,13 @@ typedef void (*QmpEventFunc)(const char *name, JsonObject *event,
  * that later commands are given.
  */
 QmpClient *qmp_connect(const char *path, int timeout_ms, GError **errp);
+
+/*
+ * The same for a guest of libvirt's: each command goes through `virsh
+ * qemu-monitor-command', which marks the guest as tainted.  There are no
+ * events.
+ */
+QmpClient *qmp_open_domain(const char *name, int timeout_ms, GError **errp);
 void qmp_free(QmpClient *qmp);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(QmpClient, qmp_free)
 

@@ -213,13 +213,10 @@ static ExitStatus run(const CheckOptions *options, guint64 bandwidth,
                       const char *uri)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(QmpClient) qmp =
-        connection_open(options->common.qmp,
-                        options->common.connect_timeout_s, &error);
+    g_autoptr(QmpClient) qmp = commands_connect(&options->common);
     CheckResult result;
 
     if (!qmp) {
-        message_error("%s", error->message);
         return EXIT_LOST;
     }
     if (!measure(qmp, options, bandwidth, uri, &result, &error)) {
@@ -287,6 +284,6 @@ ExitStatus cmd_check(int argc, char **argv)
     }
     g_free(options.bandwidth);
     g_free(options.mode);
-    g_free(options.common.qmp);
+    commands_free(&options.common);
     return status;
 }

@@ -6,6 +6,7 @@
  * Copyright (c) 2026 The Converge developers
  */
 
+#include "before.h"
 #include "commands.h"
 #include "connection.h"
 #include "follow.h"
@@ -14,6 +15,10 @@
 #include "settings.h"
 
 #include <string.h>
+
+/* QEMU may take that long to reach the destination */
+#define BEGIN_LIMIT_S 60
+#define BEGIN_POLL_MS 50
 
 typedef struct MigrateOptions {
     CommonOptions common;
@@ -62,23 +67,35 @@ static gboolean run_with_uri(QmpClient *qmp, const char *command,
     return qmp_run(qmp, command, arguments, errp);
 }
 
+/*
+ * What a QEMU that waits was set to is restored only if it has not been told
+ * to listen: from then on it takes no capabilities.
+ */
 static gboolean prepare_destination(const MigrateOptions *options,
-                                    const char *uri, GError **errp)
+                                    QmpClient *source, const char *uri,
+                                    GError **errp)
 {
     g_autoptr(QmpClient) qmp = NULL;
+    JsonObject *before = NULL;
+    gboolean ok;
 
     if (!options->destination) {
         return TRUE;
     }
     qmp = connection_open(options->destination,
                           options->common.connect_timeout_s, errp);
-    if (!qmp ||
-        !settings_apply_destination(options->settings, qmp, errp) ||
-        !run_with_uri(qmp, "migrate-incoming", uri, errp)) {
+    ok = qmp &&
+         settings_apply_destination(options->settings, qmp, &before, errp) &&
+         settings_check_sides(source, qmp, errp) &&
+         run_with_uri(qmp, "migrate-incoming", uri, errp);
+    if (!ok) {
         g_prefix_error(errp, "destination: ");
-        return FALSE;
+        if (before) {
+            before_restore(qmp, before, NULL);
+        }
     }
-    return TRUE;
+    g_clear_pointer(&before, json_object_unref);
+    return ok;
 }
 
 static gboolean check_idle(QmpClient *qmp, const char *path, GError **errp)
@@ -101,59 +118,128 @@ static gboolean check_idle(QmpClient *qmp, const char *path, GError **errp)
     return TRUE;
 }
 
+static void show_in_force(const MigrateOptions *options)
+{
+    g_autofree char *text = settings_in_force(options->settings);
+
+    if (text) {
+        message_note("set in this QEMU before, and in force: %s", text);
+    }
+}
+
+/* @before is set as soon as there is something to restore */
 static gboolean start(QmpClient *qmp, const MigrateOptions *options,
-                      const char *uri, GError **errp)
+                      const char *uri, Guard *guard, JsonObject **before,
+                      GError **errp)
 {
     g_autofree char *note = NULL;
 
     if (!check_idle(qmp, options->common.qmp, errp) ||
-        !settings_apply(options->settings, qmp, &note, errp)) {
+        !settings_prepare(options->settings, qmp, &note, errp)) {
         return FALSE;
     }
     if (note) {
         message_note("%s", note);
     }
-    return prepare_destination(options, uri, errp) &&
+    show_in_force(options);
+    *before = settings_before(options->settings);
+    guard_tell(guard, qmp, *before);
+    return settings_apply(options->settings, qmp, errp) &&
+           prepare_destination(options, qmp, uri, errp) &&
            run_with_uri(qmp, "migrate", uri, errp);
 }
 
-static ExitStatus tell_error(const GError *error, gboolean connected)
+static ExitStatus tell_error(const GError *error)
 {
     message_error("%s", error->message);
-    return !connected || connection_is_lost(error) ? EXIT_LOST : EXIT_FAILED;
+    return connection_is_lost(error) ? EXIT_LOST : EXIT_FAILED;
 }
 
-static ExitStatus run(const MigrateOptions *options, const char *uri)
+/* A hand-over that is refused at once is no migration that was left behind */
+static ExitStatus await_begin(QmpClient *qmp)
+{
+    gint64 deadline_us = g_get_monotonic_time() +
+                         BEGIN_LIMIT_S * G_USEC_PER_SEC;
+    g_autoptr(GError) error = NULL;
+
+    while (g_get_monotonic_time() < deadline_us) {
+        JsonObject *info = qmp_query(qmp, "query-migrate", &error);
+        g_autoptr(Look) look = NULL;
+
+        if (!info) {
+            return tell_error(error);
+        }
+        look = look_from_info(info);
+        json_object_unref(info);
+        if (g_str_equal(look->status, "failed") ||
+            g_str_equal(look->status, "cancelled")) {
+            message_error("the migration has not begun: %s: %s",
+                          look->status, *look->error ? look->error :
+                          "QEMU gives no reason");
+            return EXIT_FAILED;
+        }
+        if (!g_str_equal(look->status, "setup")) {
+            return EXIT_COMPLETED;
+        }
+        g_usleep(BEGIN_POLL_MS * 1000);
+    }
+    message_error("QEMU still sets the migration up after %d s; it is left "
+                  "to that", BEGIN_LIMIT_S);
+    return EXIT_DETACHED;
+}
+
+static ExitStatus start_and_follow(QmpClient *qmp,
+                                   const MigrateOptions *options,
+                                   const char *uri, Recording *recording,
+                                   Guard *guard)
 {
     g_autofree char *title = g_strdup_printf("migrating to %s", uri);
     FollowOptions how = { .title = title, .owner = TRUE,
                           .interval_ms = options->common.interval_ms,
-                          .output = commands_output(&options->common) };
+                          .silence_s = options->common.silence_s,
+                          .output = commands_output(&options->common),
+                          .recording = recording };
+    g_autoptr(GError) error = NULL;
+    g_autofree char *shared = NULL;
+    JsonObject *before = NULL;
+    ExitStatus status;
+
+    if (!start(qmp, options, uri, guard, &before, &error)) {
+        status = tell_error(error);
+    } else if (options->no_follow) {
+        status = await_begin(qmp);
+    } else {
+        if (!options->destination) {
+            shared = settings_shared_capabilities(qmp);
+        }
+        how.shared_capabilities = shared;
+        status = follow(qmp, &how);
+    }
+    guard_take_back(guard, qmp, before);
+    return status;
+}
+
+static ExitStatus run(const MigrateOptions *options, const char *uri)
+{
     g_autoptr(Recording) recording = NULL;
     g_autoptr(GError) error = NULL;
-    g_autoptr(QmpClient) qmp =
-        connection_open(options->common.qmp,
-                        options->common.connect_timeout_s, &error);
+    Guard *guard = guard_start(options->common.qmp);
+    g_autoptr(QmpClient) qmp = commands_connect(&options->common);
 
     if (!qmp) {
-        return tell_error(error, FALSE);
+        guard_dismiss(guard);
+        return EXIT_LOST;
     }
     if (options->record) {
         recording = recording_create(options->record,
                                      recording_format_of(options->record),
                                      &error);
         if (!recording) {
-            return tell_error(error, TRUE);
+            guard_dismiss(guard);
+            return tell_error(error);
         }
     }
-    if (!start(qmp, options, uri, &error)) {
-        return tell_error(error, TRUE);
-    }
-    if (options->no_follow) {
-        return EXIT_COMPLETED;
-    }
-    how.recording = recording;
-    return follow(qmp, &how);
+    return start_and_follow(qmp, options, uri, recording, guard);
 }
 
 ExitStatus cmd_migrate(int argc, char **argv)
@@ -162,13 +248,17 @@ ExitStatus cmd_migrate(int argc, char **argv)
     ExitStatus status;
 
     if (parse(&argc, &argv, &options, &status)) {
-        status = argc == 2 ? run(&options, argv[1])
+        status = options.common.domain ?
+            commands_usage("migrate", "--domain: libvirt has to migrate its "
+                           "guests itself, with 'virsh migrate'; watch, "
+                           "record and check take --domain") :
+            argc == 2 ? run(&options, argv[1])
                  : commands_usage("migrate", argc < 2 ? "the URI to migrate "
                                   "to is missing" : "more than one URI");
     }
     settings_free(options.settings);
     g_free(options.destination);
     g_free(options.record);
-    g_free(options.common.qmp);
+    commands_free(&options.common);
     return status;
 }

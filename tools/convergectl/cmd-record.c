@@ -15,16 +15,15 @@ static ExitStatus run(const CommonOptions *common, int wait_s,
 {
     FollowOptions how = { .title = "", .wait_s = wait_s,
                           .interval_ms = common->interval_ms,
+                          .silence_s = common->silence_s,
                           .output = FOLLOW_SILENT };
     RecordFormat format = common->json ? RECORD_JSON
                                        : recording_format_of(output);
     g_autoptr(Recording) recording = NULL;
     g_autoptr(GError) error = NULL;
-    g_autoptr(QmpClient) qmp =
-        connection_open(common->qmp, common->connect_timeout_s, &error);
+    g_autoptr(QmpClient) qmp = commands_connect(common);
 
     if (!qmp) {
-        message_error("%s", error->message);
         return EXIT_LOST;
     }
     recording = recording_create(output, format, &error);
@@ -60,6 +59,6 @@ ExitStatus cmd_record(int argc, char **argv)
         status = argc == 1 ? run(&common, wait_s, output ?: "-")
                  : commands_usage("record", "'%s' is one too many", argv[1]);
     }
-    g_free(common.qmp);
+    commands_free(&common);
     return status;
 }

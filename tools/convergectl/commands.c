@@ -8,6 +8,7 @@
 
 #include "commands.h"
 
+#include "connection.h"
 #include "message.h"
 #include "settings.h"
 
@@ -35,11 +36,17 @@ static void add_common(GOptionGroup *group, CommonOptions *common)
     const GOptionEntry entries[] = {
         { "qmp", 0, 0, G_OPTION_ARG_FILENAME, &common->qmp,
           "QMP socket of the QEMU that the guest is to leave", "SOCKET" },
+        { "domain", 0, 0, G_OPTION_ARG_STRING, &common->domain,
+          "instead of that: a guest of libvirt's, through virsh (it gets "
+          "marked as tainted)", "NAME" },
         { "connect-timeout", 0, 0, G_OPTION_ARG_INT,
           &common->connect_timeout_s,
           "how long QEMU may take to greet (5)", "SECONDS" },
         { "interval", 0, 0, G_OPTION_ARG_INT, &common->interval_ms,
           "between two looks (200)", "MS" },
+        { "silence", 0, 0, G_OPTION_ARG_INT, &common->silence_s,
+          "how long QEMU may be silent before it counts as lost (120, or 3 "
+          "downtimes)", "SECONDS" },
         { "json", 0, 0, G_OPTION_ARG_NONE, &common->json,
           "JSON lines for programs", NULL },
         { "plain", 0, 0, G_OPTION_ARG_NONE, &common->plain,
@@ -54,13 +61,19 @@ static void add_common(GOptionGroup *group, CommonOptions *common)
 
 static gboolean check_common(const char *command, const CommonOptions *common)
 {
-    if (!common->qmp) {
-        commands_usage(command, "--qmp SOCKET is missing");
+    if (!common->qmp == !common->domain) {
+        commands_usage(command, common->qmp ? "--qmp and --domain exclude "
+                       "each other" : "--qmp SOCKET is missing");
         return FALSE;
     }
     if (common->connect_timeout_s < 1) {
         commands_usage(command, "--connect-timeout %d: at least 1 s",
                        common->connect_timeout_s);
+        return FALSE;
+    }
+    if (common->silence_s < 0) {
+        commands_usage(command, "--silence %d: at least 1 s, or 0 for the "
+                       "usual", common->silence_s);
         return FALSE;
     }
     if (common->interval_ms < MIN_INTERVAL_MS) {
@@ -93,6 +106,36 @@ static void add_settings(GOptionGroup *group, GOptionArgFunc func)
 
         g_option_group_add_entries(group, entries);
     }
+}
+
+QmpClient *commands_connect(const CommonOptions *common)
+{
+    g_autoptr(GError) error = NULL;
+    QmpClient *qmp;
+
+    if (common->domain) {
+        message_note("asking through libvirt, which marks %s as tainted for "
+                     "it", common->domain);
+        qmp = qmp_open_domain(common->domain,
+                              common->connect_timeout_s * 1000, &error);
+    } else {
+        qmp = connection_open(common->qmp, common->connect_timeout_s, &error);
+    }
+    if (!qmp) {
+        message_error("%s", error->message);
+    }
+    return qmp;
+}
+
+const char *commands_guest(const CommonOptions *common)
+{
+    return common->domain ?: common->qmp;
+}
+
+void commands_free(CommonOptions *common)
+{
+    g_free(common->qmp);
+    g_free(common->domain);
 }
 
 FollowOutput commands_output(const CommonOptions *common)

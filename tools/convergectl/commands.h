@@ -24,9 +24,11 @@ ExitStatus cmd_check(int argc, char **argv);
 
 /* What every command that talks to QEMU takes */
 typedef struct CommonOptions {
-    char *qmp;
+    char *qmp;                  /* one of the two is given */
+    char *domain;
     int connect_timeout_s;
     int interval_ms;
+    int silence_s;
     gboolean json;
     gboolean plain;
 } CommonOptions;
@@ -51,6 +53,14 @@ gboolean commands_parse_with_settings(int *argc, char ***argv,
                                       CommonOptions *common,
                                       GOptionArgFunc func, void *opaque,
                                       ExitStatus *status);
+
+/* Says what is wrong, and returns NULL, if there is no way to that QEMU */
+QmpClient *commands_connect(const CommonOptions *common);
+
+/* What to call that QEMU */
+const char *commands_guest(const CommonOptions *common);
+
+void commands_free(CommonOptions *common);
 
 FollowOutput commands_output(const CommonOptions *common);
 

@@ -10,7 +10,7 @@
  *      '-------------------------------------------------------'
  *
  * Each step is bounded.  QEMU may be silent for a while, as at the end of a
- * switch-over; who watches is told, and after SILENCE_LIMIT_MS it counts as
+ * switch-over; who watches is told, and after silence_limit_ms() it counts as
  * lost.
  */
 
@@ -28,7 +28,14 @@
 
 /* One try; short, so that a Ctrl-C is heard meanwhile */
 #define ANSWER_TIMEOUT_MS 500
-#define SILENCE_LIMIT_MS 10000
+
+/*
+ * QEMU's monitor is silent all through the downtime.  So it may be for a
+ * multiple of the downtime limit, and at least for so long, if it is still
+ * there at all: a connection that is lost shows at once.
+ */
+#define SILENCE_LIMIT_MS 120000
+#define SILENCE_DOWNTIMES 3
 
 /* QEMU may be stuck in a write to a dead peer */
 #define CANCEL_LIMIT_MS 30000
@@ -119,6 +126,15 @@ static void tell_verdict(Follow *f)
 {
     g_autofree char *text = display_verdict(f->look, f->track);
 
+    if (g_str_equal(f->look->status, "failed") &&
+        f->options->shared_capabilities) {
+        char *verdict = text;
+
+        text = g_strdup_printf("%s (both sides must have the same "
+                               "capabilities; here these are on: %s)",
+                               verdict, f->options->shared_capabilities);
+        g_free(verdict);
+    }
     follow_end(f, display_exit_status(f->look));
     follow_tell(f, f->look->status, text);
 }
@@ -179,6 +195,20 @@ static void record(Follow *f)
     }
 }
 
+static gint64 silence_limit_ms(const Follow *f)
+{
+    gint64 limit_ms = f->options->silence_s * 1000LL;
+
+    if (limit_ms <= 0) {
+        limit_ms = SILENCE_LIMIT_MS;
+        if (f->look) {
+            limit_ms = MAX(limit_ms, f->look->downtime_limit_ms *
+                                     SILENCE_DOWNTIMES);
+        }
+    }
+    return limit_ms;
+}
+
 static void look_once(Follow *f)
 {
     g_autoptr(GError) error = NULL;
@@ -186,7 +216,7 @@ static void look_once(Follow *f)
 
     if (!info) {
         if (!g_error_matches(error, QMP_ERROR, QMP_ERROR_TIMEOUT) ||
-            follow_ms_since(f->heard_us) >= SILENCE_LIMIT_MS) {
+            follow_ms_since(f->heard_us) >= silence_limit_ms(f)) {
             lose(f, error);
         } else if (f->look && terminal_is_live(f->terminal)) {
             follow_draw(f);
@@ -356,6 +386,9 @@ static void run(Follow *f)
 
     while (!f->over) {
         look_once(f);
+        if (f->options->cancel && f->begun && !f->over && !f->cancel_us) {
+            cancel(f);
+        }
         check_cancel(f);
         tick_us = MAX(tick_us + f->options->interval_ms * 1000LL,
                       g_get_monotonic_time());

@@ -24,9 +24,13 @@ typedef struct FollowOptions {
     const char *title;
     FollowOutput output;
     int interval_ms;
+    gboolean cancel;        /* at once */
     gboolean owner;         /* we started it: an interrupt offers to cancel */
+    int silence_s;          /* that long QEMU may be silent; 0: the usual */
     int wait_s;             /* for one to begin; 0: do not, < 0: for ever */
     Recording *recording;   /* NULL: none */
+    /* That the destination must have, too: to be told if it fails; or NULL */
+    const char *shared_capabilities;
 } FollowOptions;
 
 /* Never returns without having said, on stdout or stderr, what came of it */

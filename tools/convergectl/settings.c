@@ -8,6 +8,7 @@
 
 #include "settings.h"
 
+#include "before.h"
 #include "connection.h"
 #include "format.h"
 
@@ -23,6 +24,9 @@ struct Settings {
     GPtrArray *options;         /* the option of each, to name it in errors */
     JsonObject *capabilities;   /* name: boolean; for both sides */
     JsonObject *implied;        /* those that only the source needs */
+    /* As QEMU has them, once it was asked */
+    JsonObject *known_parameters;
+    JsonObject *known_capabilities;
 };
 
 static const SettingsOption options[] = {
@@ -74,6 +78,8 @@ void settings_free(Settings *settings)
         json_object_unref(settings->parameters);
         json_object_unref(settings->capabilities);
         json_object_unref(settings->implied);
+        g_clear_pointer(&settings->known_parameters, json_object_unref);
+        g_clear_pointer(&settings->known_capabilities, json_object_unref);
         g_ptr_array_unref(settings->options);
         g_free(settings);
     }
@@ -187,7 +193,7 @@ gboolean settings_add(Settings *settings, const char *option,
            : add_parameter(settings, o, value, errp);
 }
 
-/* The names in the reply of query-migrate-parameters or -capabilities */
+/* The reply of query-migrate-parameters, or of -capabilities in that form */
 static JsonObject *query_known(QmpClient *qmp, Known known, GError **errp)
 {
     JsonObject *names;
@@ -210,7 +216,9 @@ static JsonObject *query_known(QmpClient *qmp, Known known, GError **errp)
             if (JSON_NODE_HOLDS_OBJECT(item)) {
                 json_object_set_boolean_member(names,
                     json_object_get_string_member_with_default(
-                        json_node_get_object(item), "capability", ""), TRUE);
+                        json_node_get_object(item), "capability", ""),
+                    json_object_get_boolean_member_with_default(
+                        json_node_get_object(item), "state", FALSE));
             }
         }
     }
@@ -274,12 +282,10 @@ static gboolean choose_old_policy(Settings *settings, QmpClient *qmp,
     return TRUE;
 }
 
-static gboolean choose_policy(Settings *settings, QmpClient *qmp,
-                              JsonObject *known, char **note, GError **errp)
+static gboolean choose_policy(Settings *settings, QmpClient *qmp, char **note,
+                              GError **errp)
 {
     const char *policy = settings->policy ?: "auto";
-    JsonObject *capabilities;
-    gboolean ok;
 
     if (g_str_equal(policy, "keep")) {
         return TRUE;
@@ -289,20 +295,16 @@ static gboolean choose_policy(Settings *settings, QmpClient *qmp,
                                        "auto-converge", FALSE);
         return TRUE;
     }
-    if (json_object_has_member(known, "convergence-policy")) {
+    if (json_object_has_member(settings->known_parameters,
+                               "convergence-policy")) {
         json_object_set_string_member(settings->parameters,
                                       "convergence-policy", policy);
         json_object_set_boolean_member(settings->implied,
                                        "auto-converge", TRUE);
         return TRUE;
     }
-    capabilities = query_known(qmp, KNOWN_CAPABILITY, errp);
-    if (!capabilities) {
-        return FALSE;
-    }
-    ok = choose_old_policy(settings, qmp, capabilities, note, errp);
-    json_object_unref(capabilities);
-    return ok;
+    return choose_old_policy(settings, qmp, settings->known_capabilities,
+                             note, errp);
 }
 
 static void append_capabilities(JsonArray *list, JsonObject *capabilities)
@@ -334,33 +336,234 @@ static gboolean send_capabilities(QmpClient *qmp, JsonObject *implied,
     return qmp_run(qmp, "migrate-set-capabilities", arguments, errp);
 }
 
-gboolean settings_apply_destination(Settings *settings, QmpClient *qmp,
-                                    GError **errp)
+/* Those of @now that @wanted has, too, are copied to @before */
+static void keep(JsonObject *before, JsonObject *now, JsonObject *wanted)
 {
-    return json_object_get_size(settings->capabilities) == 0 ||
-           send_capabilities(qmp, NULL, settings->capabilities, errp);
+    g_autoptr(GList) names = json_object_get_members(wanted);
+
+    for (GList *name = names; name; name = name->next) {
+        if (json_object_has_member(now, name->data)) {
+            json_object_set_member(before, name->data, json_node_copy(
+                json_object_get_member(now, name->data)));
+        }
+    }
 }
 
-gboolean settings_apply(Settings *settings, QmpClient *qmp, char **note,
-                        GError **errp)
+JsonObject *settings_before(const Settings *settings)
 {
-    JsonObject *known = query_known(qmp, KNOWN_PARAMETER, errp);
-    gboolean ok;
+    JsonObject *before = json_object_new();
+    JsonObject *parameters = json_object_new();
+    JsonObject *capabilities = json_object_new();
 
+    keep(parameters, settings->known_parameters, settings->parameters);
+    keep(capabilities, settings->known_capabilities, settings->implied);
+    keep(capabilities, settings->known_capabilities, settings->capabilities);
+    json_object_set_object_member(before, BEFORE_PARAMETERS, parameters);
+    json_object_set_object_member(before, BEFORE_CAPABILITIES, capabilities);
+    return before;
+}
+
+/* As QEMU starts; what differs has been set by somebody */
+static const struct { const char *parameter, *value; } usual[] = {
+    { "max-bandwidth", "134217728" },
+    { "downtime-limit", "300" },
+    { "cpu-throttle-initial", "20" },
+    { "cpu-throttle-increment", "10" },
+    { "max-cpu-throttle", "99" },
+    { "convergence-policy", "step" },
+    { "convergence-timeout", "0" },
+    { "convergence-timeout-action", "downtime" },
+    { "convergence-max-downtime", "5000" },
+    { "convergence-max-iterations", "0" },
+    { "convergence-max-transfer", "0" },
+    { "vcpu-dirty-limit", "0" },
+    { "dirty-sync-period", "1000" },
+    { "avail-switchover-bandwidth", "0" },
+};
+
+static char *plain_value(JsonNode *node)
+{
+    GType type = JSON_NODE_HOLDS_VALUE(node) ? json_node_get_value_type(node)
+                                             : G_TYPE_INVALID;
+
+    return type == G_TYPE_STRING ? json_node_dup_string(node) :
+           type == G_TYPE_INT64 ?
+           g_strdup_printf("%" G_GINT64_FORMAT, json_node_get_int(node)) :
+           g_strdup("");
+}
+
+static void append_item(GString *text, const char *name, const char *value)
+{
+    g_string_append_printf(text, "%s%s %s", text->len ? ", " : "", name,
+                           value);
+}
+
+char *settings_in_force(const Settings *settings)
+{
+    g_autoptr(GList) names =
+        json_object_get_members(settings->known_capabilities);
+    GString *text = g_string_new("");
+
+    for (size_t i = 0; i < G_N_ELEMENTS(usual); i++) {
+        JsonNode *node = json_object_get_member(settings->known_parameters,
+                                                usual[i].parameter);
+        g_autofree char *value = node ? plain_value(node) : NULL;
+
+        if (value && !g_str_equal(value, usual[i].value) &&
+            !json_object_has_member(settings->parameters,
+                                    usual[i].parameter)) {
+            append_item(text, usual[i].parameter, value);
+        }
+    }
+    for (GList *name = names; name; name = name->next) {
+        if (json_object_get_boolean_member(settings->known_capabilities,
+                                           name->data) &&
+            !json_object_has_member(settings->capabilities, name->data) &&
+            !json_object_has_member(settings->implied, name->data)) {
+            append_item(text, name->data, "on");
+        }
+    }
+    return g_string_free(text, text->len == 0);
+}
+
+gboolean settings_apply_destination(Settings *settings, QmpClient *qmp,
+                                    JsonObject **before, GError **errp)
+{
+    JsonObject *now, *capabilities;
+
+    *before = NULL;
+    if (json_object_get_size(settings->capabilities) == 0) {
+        return TRUE;
+    }
+    now = query_known(qmp, KNOWN_CAPABILITY, errp);
+    if (!now) {
+        return FALSE;
+    }
+    capabilities = json_object_new();
+    keep(capabilities, now, settings->capabilities);
+    json_object_unref(now);
+    *before = json_object_new();
+    json_object_set_object_member(*before, BEFORE_CAPABILITIES, capabilities);
+    return send_capabilities(qmp, NULL, settings->capabilities, errp);
+}
+
+/*
+ * What one side sends and the other does not expect ends the migration in the
+ * midst of it, with an error that names something else.
+ */
+static const char *const shared[] = {
+    "multifd", "postcopy-ram", "postcopy-preempt", "compress", "x-colo",
+    "rdma-pin-all", "validate-uuid", "switchover-ack", "mapped-ram", NULL
+};
+
+char *settings_shared_capabilities(QmpClient *qmp)
+{
+    JsonObject *on = query_known(qmp, KNOWN_CAPABILITY, NULL);
+    GString *text = g_string_new("");
+
+    for (int i = 0; on && shared[i]; i++) {
+        if (json_object_get_boolean_member_with_default(on, shared[i],
+                                                        FALSE)) {
+            g_string_append_printf(text, "%s%s", text->len ? ", " : "",
+                                   shared[i]);
+        }
+    }
+    g_clear_pointer(&on, json_object_unref);
+    return g_string_free(text, text->len == 0);
+}
+
+gboolean settings_check_sides(QmpClient *source, QmpClient *destination,
+                              GError **errp)
+{
+    JsonObject *here = query_known(source, KNOWN_CAPABILITY, errp);
+    JsonObject *there = here ? query_known(destination, KNOWN_CAPABILITY,
+                                           errp) : NULL;
+    gboolean ok = there != NULL;
+
+    for (int i = 0; ok && shared[i]; i++) {
+        gboolean a = json_object_get_boolean_member_with_default(
+            here, shared[i], FALSE);
+        gboolean b = json_object_get_boolean_member_with_default(
+            there, shared[i], FALSE);
+
+        if (a != b) {
+            g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
+                        "the capability %s is %s here and %s at the "
+                        "destination: --capability %s=on, or =off, sets it "
+                        "at both; nothing has been started", shared[i],
+                        a ? "on" : "off", b ? "on" : "off", shared[i]);
+            ok = FALSE;
+        }
+    }
+    g_clear_pointer(&here, json_object_unref);
+    g_clear_pointer(&there, json_object_unref);
+    return ok;
+}
+
+gboolean settings_prepare(Settings *settings, QmpClient *qmp, char **note,
+                          GError **errp)
+{
     *note = NULL;
+    settings->known_parameters = query_known(qmp, KNOWN_PARAMETER, errp);
+    settings->known_capabilities = settings->known_parameters ?
+        query_known(qmp, KNOWN_CAPABILITY, errp) : NULL;
+    if (!settings->known_capabilities ||
+        !check_known(settings, qmp, settings->known_parameters, errp) ||
+        !choose_policy(settings, qmp, note, errp)) {
+        g_clear_pointer(note, g_free);
+        return FALSE;
+    }
     /* So that the end is heard of even if QEMU leaves right after it */
     json_object_set_boolean_member(settings->implied, "events", TRUE);
-    ok = known && check_known(settings, qmp, known, errp) &&
-         choose_policy(settings, qmp, known, note, errp) &&
-         send_capabilities(qmp, settings->implied, settings->capabilities,
-                           errp);
-    if (ok && json_object_get_size(settings->parameters)) {
-        ok = qmp_run(qmp, "migrate-set-parameters",
-                     json_object_ref(settings->parameters), errp);
+    return TRUE;
+}
+
+gboolean settings_any(const Settings *settings)
+{
+    return settings->policy || json_object_get_size(settings->parameters) ||
+           json_object_get_size(settings->capabilities);
+}
+
+gboolean settings_fit_running(const Settings *settings, GError **errp)
+{
+    const char *policy = settings->policy;
+
+    if (json_object_get_size(settings->capabilities)) {
+        g_set_error_literal(errp, SETTINGS_ERROR, "--capability, and "
+                            "--timeout-action postcopy: a migration that "
+                            "runs takes no capabilities");
+        return FALSE;
     }
-    g_clear_pointer(&known, json_object_unref);
-    if (!ok) {
-        g_clear_pointer(note, g_free);
+    if (policy && (g_str_equal(policy, "off") ||
+                   g_str_equal(policy, "keep"))) {
+        g_set_error(errp, SETTINGS_ERROR, "--policy %s: auto-converge cannot "
+                    "be switched while a migration runs", policy);
+        return FALSE;
     }
-    return ok;
+    return TRUE;
+}
+
+gboolean settings_prepare_running(Settings *settings, QmpClient *qmp,
+                                  GError **errp)
+{
+    if (settings->policy) {
+        json_object_set_string_member(settings->parameters,
+                                      "convergence-policy", settings->policy);
+    }
+    settings->known_parameters = query_known(qmp, KNOWN_PARAMETER, errp);
+    settings->known_capabilities = json_object_new();
+    return settings->known_parameters &&
+           check_known(settings, qmp, settings->known_parameters, errp);
+}
+
+gboolean settings_apply(Settings *settings, QmpClient *qmp, GError **errp)
+{
+    gboolean any = json_object_get_size(settings->implied) ||
+                   json_object_get_size(settings->capabilities);
+
+    return (!any || send_capabilities(qmp, settings->implied,
+                                      settings->capabilities, errp)) &&
+           (!json_object_get_size(settings->parameters) ||
+            qmp_run(qmp, "migrate-set-parameters",
+                    json_object_ref(settings->parameters), errp));
 }
