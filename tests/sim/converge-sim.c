@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include <stdio.h>
 #include "sim-fleet.h"
+#include "sim-hosts.h"
 #include "sim-replay.h"
 #include "sim-report.h"
 #include "sim-sweep.h"
@@ -22,7 +23,8 @@ static int usage(void)
           "       converge-sim plot SCENARIO FILE.svg\n"
           "       converge-sim trace SCENARIO POLICY\n"
           "       converge-sim replay FILE|-\n"
-          "       converge-sim fleet N [POLICY]\n"
+          "       converge-sim fleet N [POLICY [HOSTS]]\n"
+          "       converge-sim plan N HOSTS\n"
           "       converge-sim sweep N [POLICY]\n"
           "\n"
           "Policies: none, stock, step, predictive (default), dirty-limit, "
@@ -148,21 +150,36 @@ static int do_trace(const char *name, const char *policy)
     return sim_report_trace(&scenario, policy_or_default(policy));
 }
 
+static unsigned number_or_die(const char *text, const char *of)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    if (*end || n < 1 || n > 1000000) {
+        fprintf(stderr, "converge-sim: '%s' %s: 1 to 1000000 "
+                "can be simulated\n", text, of);
+        exit(2);
+    }
+    return n;
+}
+
 /* fleet and sweep: how many guests, and under which policy. */
 static int do_many(int argc, char **argv,
                    int (*many)(unsigned n, const char *policy,
                                SimLogSpec log))
 {
-    char *end;
-    unsigned long n = strtoul(argv[0], &end, 10);
-
-    if (*end || n < 1 || n > 1000000) {
-        fprintf(stderr, "converge-sim: '%s' guests: 1 to 1000000 "
-                "can be simulated\n", argv[0]);
-        return 2;
-    }
-    return many(n, policy_or_default(argc > 1 ? argv[1] : NULL),
+    return many(number_or_die(argv[0], "guests"),
+                policy_or_default(argc > 1 ? argv[1] : NULL),
                 chosen_log ? chosen_log->log : (SimLogSpec) { 0 });
+}
+
+/* fleet: on each of so many hosts. */
+static int do_hosts(char **argv)
+{
+    return sim_hosts(number_or_die(argv[0], "guests"),
+                     number_or_die(argv[2], "hosts"),
+                     policy_or_default(argv[1]),
+                     chosen_log ? chosen_log->log : (SimLogSpec) { 0 });
 }
 
 static const SimNamedLog *log_or_die(const char *name)
@@ -217,6 +234,11 @@ int main(int argc, char **argv)
         return sim_replay(argv[2], stdout);
     } else if (!strcmp(verb, "fleet") && (argc == 3 || argc == 4)) {
         return do_many(argc - 2, argv + 2, sim_fleet);
+    } else if (!strcmp(verb, "fleet") && argc == 5) {
+        return do_hosts(argv + 2);
+    } else if (!strcmp(verb, "plan") && argc == 4) {
+        return sim_plan(number_or_die(argv[2], "guests"),
+                        number_or_die(argv[3], "hosts"));
     } else if (!strcmp(verb, "sweep") && (argc == 3 || argc == 4)) {
         return do_many(argc - 2, argv + 2, sim_sweep_report);
     }

@@ -32,8 +32,7 @@ typedef struct Fleet {
     uint64_t random;
 } Fleet;
 
-/* A quarter idle, half of them busy now and then, a quarter write heavily. */
-static SimGuestSpec draw_guest(uint64_t *random)
+SimGuestSpec sim_draw_guest(uint64_t *random)
 {
     double ram = GIB * (1 << (unsigned)(sim_random(random) * 6));
     double busy = sim_random(random);
@@ -65,7 +64,7 @@ static void start(Fleet *fleet, Guest *guest)
         .seed = ++fleet->started,
     };
 
-    guest->spec = draw_guest(&fleet->random);
+    guest->spec = sim_draw_guest(&fleet->random);
     sim_migration_init(&guest->migration, &spec, fleet->policy);
 }
 

@@ -11,6 +11,9 @@
 
 #include "sim-guest.h"
 
+/* A quarter idle, half of them busy now and then, a quarter write heavily. */
+SimGuestSpec sim_draw_guest(uint64_t *random);
+
 /*
  * Move @n guests of all kinds over one link that they share, as many at a time
  * as a host would, and print what it took.  Returns an exit status: 0 if all
