@@ -6,7 +6,7 @@
 # second does not depend on the speed of the emulation, and time that it was
 # made to sleep is not made up for. It counts the pages at 0x6000, for who can
 # look into its memory, and sends a byte down the serial line every 256 pages,
-# for who cannot.
+# for who cannot. Before that it fills FILL pages from 64 MiB on, once.
 
         .set    count, 0x6000
         .set    uart, 0x3f8
@@ -31,6 +31,15 @@ flat:
         mov     $16, %ax
         mov     %ax, %ds
         movl    $0, count
+        .if     FILL
+        mov     $0x4000000, %esi
+        mov     $FILL, %edi
+fill:
+        mov     %esi, (%esi)
+        add     $4096, %esi
+        dec     %edi
+        jnz     fill
+        .endif
 round:
         mov     $0x100000, %esi
         mov     $PAGES, %edi

@@ -13,12 +13,14 @@ tsc_mhz()
          END { printf "%d\n", n ? sum / n : 2500 }' /proc/cpuinfo
 }
 
-# guest_make NAME PAGES PAGES_PER_S: the disk $lab/NAME.img; 0 is flat out.
+# guest_make NAME PAGES PAGES_PER_S [FILL]: the disk $lab/NAME.img; 0 is flat
+# out. FILL pages are written once.
 guest_make()
 {
     ticks=0
     [ "$3" -eq 0 ] || ticks=$(($(tsc_mhz) * 1000000 / $3))
     as --32 --defsym PAGES="$2" --defsym TICKS="$ticks" \
+        --defsym FILL="${4:-0}" \
         -o "$lab/guest.o" "$here/guest.S"
     ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o "$lab/$1.img" \
         "$lab/guest.o"

@@ -97,8 +97,10 @@ host_emulator()
 # may not even be destroyed by libvirt; its process can.
 host_clear()
 {
-    timeout 20 virsh -q -c "$(uri_of "$1")" destroy guest >/dev/null 2>&1 ||
-        kill_qemu "$1"
+    for guest in $(on "$1" list --name) guest; do
+        timeout 20 virsh -q -c "$(uri_of "$1")" destroy "$guest" \
+            >/dev/null 2>&1 || kill_qemu "$1" "$guest"
+    done
     within 10 host_is_empty "$1" || return 1
     on "$1" undefine guest --managed-save >/dev/null 2>&1 || true
     rm -f "$lab/$1/var/log/libvirt/qemu/guest.log"
@@ -112,6 +114,7 @@ host_is_empty()
 
 kill_qemu()
 {
-    pid=$(cat "$lab/$1/run/libvirt/qemu/guest.pid" 2>/dev/null) || return 0
+    pid=$(cat "$lab/$1/run/libvirt/qemu/${2:-guest}.pid" 2>/dev/null) ||
+        return 0
     kill -KILL "$pid" 2>/dev/null || true
 }

@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "message.h"
+#include "plot-evacuation.h"
 #include "plot-script.h"
 #include "recording.h"
 
@@ -98,10 +99,9 @@ static char *run_gnuplot(const char *script, GError **errp)
  * this gnuplot passes "Bold" on as a part of the font's name, which no host
  * has: titles would have serifs.
  */
-static char *finish_picture(const char *svg, const PlotColumn *columns)
+static char *finish_picture(const char *svg, const char *of)
 {
-    g_autofree char *title = g_markup_printf_escaped(
-        "<title>Live migration: %s</title>", columns->title);
+    g_autofree char *title = g_markup_printf_escaped("<title>%s</title>", of);
     GString *finished = g_string_new(svg);
 
     g_string_replace(finished, "<title>Gnuplot</title>", title, 1);
@@ -111,23 +111,47 @@ static char *finish_picture(const char *svg, const PlotColumn *columns)
     return g_string_free(finished, FALSE);
 }
 
-static gboolean write_picture(GArray *columns, const char *output,
-                              GError **errp)
+static gboolean write_picture(const char *script, const char *title,
+                              const char *output, GError **errp)
 {
-    const PlotColumn *list = (const PlotColumn *)columns->data;
-    g_autofree char *script = plot_script(list, columns->len);
-    g_autofree char *drawn = run_gnuplot(script, errp);
+    g_autofree char *drawn = script ? run_gnuplot(script, errp) : NULL;
     g_autofree char *svg = NULL;
 
     if (!drawn) {
         return FALSE;
     }
-    svg = finish_picture(drawn, list);
+    svg = finish_picture(drawn, title);
     if (!g_str_equal(output, "-")) {
         return g_file_set_contents(output, svg, -1, errp);
     }
     g_print("%s", svg);
     return TRUE;
+}
+
+static gboolean write_columns(GArray *columns, const char *output,
+                              GError **errp)
+{
+    const PlotColumn *list = (const PlotColumn *)columns->data;
+    g_autofree char *script = plot_script(list, columns->len);
+    g_autofree char *title = g_strdup_printf("Live migration: %s",
+                                             list->title);
+
+    return write_picture(script, title, output, errp);
+}
+
+/* FALSE with no error: it is no record of an evacuation */
+static gboolean write_evacuation(const char *path, const char *title,
+                                 const char *output, GError **errp)
+{
+    g_autofree char *text = NULL, *name = NULL, *script = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL) ||
+        !plot_is_evacuation(text)) {
+        return FALSE;
+    }
+    name = title ? g_strdup(title) : default_title(path);
+    script = plot_evacuation_script(text, name, errp);
+    return write_picture(script, name, output, errp);
 }
 
 static const char *nth(char **list, int n)
@@ -142,13 +166,20 @@ static ExitStatus run(int n, char **paths, char **titles, char **works,
     g_autoptr(GError) error = NULL;
     gboolean ok = TRUE;
 
+    if (n == 1 && write_evacuation(paths[0], nth(titles, 0), output, &error)) {
+        return EXIT_COMPLETED;
+    }
+    if (error) {
+        message_error("%s: %s", paths[0], error->message);
+        return EXIT_FAILED;
+    }
     g_array_set_clear_func(columns, clear_column);
     g_array_set_size(columns, n);
     for (int i = 0; i < n && ok; i++) {
         ok = load_column(&g_array_index(columns, PlotColumn, i), paths[i],
                          nth(titles, i), nth(works, i), &error);
     }
-    if (!ok || !write_picture(columns, output, &error)) {
+    if (!ok || !write_columns(columns, output, &error)) {
         message_error("%s", error->message);
         return EXIT_FAILED;
     }

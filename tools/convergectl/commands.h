@@ -21,6 +21,7 @@ ExitStatus cmd_watch(int argc, char **argv);
 ExitStatus cmd_record(int argc, char **argv);
 ExitStatus cmd_plot(int argc, char **argv);
 ExitStatus cmd_check(int argc, char **argv);
+ExitStatus cmd_evacuate(int argc, char **argv);
 
 /* What every command that talks to QEMU takes */
 typedef struct CommonOptions {

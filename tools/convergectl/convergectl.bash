@@ -16,7 +16,7 @@ _convergectl()
     local words=
 
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='migrate watch record plot check help --help --version'
+        words='migrate watch record plot check evacuate help --help --version'
     else
         case $prev in
         --policy) words='auto step predictive dirty-limit off keep' ;;

@@ -18,6 +18,7 @@ typedef enum ExitStatus {
     EXIT_DETACHED = 5,      /* the migration still runs, unobserved */
     EXIT_NO_CONVERGENCE = 6, /* check: it would not converge */
     EXIT_UNTOLD = 7,        /* check: the guest does not run, or migrates */
+    EXIT_SOME_LEFT = 8,     /* evacuate: some guests are still there */
 } ExitStatus;
 
 #endif

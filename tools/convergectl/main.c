@@ -25,6 +25,7 @@ static const Command commands[] = {
     { "record", cmd_record, "write one down, as CSV or JSON lines" },
     { "plot", cmd_plot, "draw what was written down, as SVG" },
     { "check", cmd_check, "say whether a guest would converge over a link" },
+    { "evacuate", cmd_evacuate, "move all guests of a host to others" },
 };
 
 static void print_help(FILE *out)
