@@ -142,6 +142,30 @@ double convergence_model_expect_watched(const ConvergenceModel *model,
                                         const ConvergenceParams *params,
                                         double target_bytes_per_s);
 
+/* convergence-target.c */
+
+/**
+ * convergence_target_tail_s: how long what follows the bulk pass may take
+ *
+ * As of the first look after it, or expected while it goes on.
+ */
+double convergence_target_tail_s(const ConvergenceEngine *engine,
+                                 const ConvergenceSample *sample);
+
+/**
+ * convergence_target: the dirty rate under which the guest loses least after
+ * the bulk pass
+ * @full_bytes_per_s: different pages that it writes if it is not slowed
+ * @may_take_s: how long that may take, from now or from the end of the bulk pass
+ *
+ * Returns: from CONVERGENCE_RHO of the drain rate, which is aimed at where there
+ * is no time for more, to @full_bytes_per_s: the guest gets along without help.
+ */
+double convergence_target(const ConvergenceEngine *engine,
+                          const ConvergenceParams *params,
+                          const ConvergenceSample *sample,
+                          double full_bytes_per_s, double may_take_s);
+
 /* convergence-engine.c */
 
 /**

@@ -64,6 +64,16 @@
 #define TARGET_HIGH 1.25
 #define TARGET_LOW  0.5
 /*
+ * Down to that share of its time a guest writes evenly enough for its target to
+ * be chosen anew with each look, in that band, and after so long.
+ */
+#define LIGHT_SHARE 0.5
+#define LIGHT_HIGH 1.05
+#define LIGHT_LOW  0.87
+#define LIGHT_S 1.0
+#define LEAST_TAKE 0.04
+#define SUDDENLY 1.5
+/*
  * A guest that runs for a ms in each 100 ms writes in lumps; single looks at it
  * were seen to be off by ten times to either side.  So that many in a row have
  * to be low before time is given back, ...
@@ -175,6 +185,73 @@ static bool throttle(const ConvergenceEngine *engine,
     return decision->throttle_pct != sample->throttle_pct;
 }
 
+/* The mean of two seconds, or of the last one where that is much more. */
+static double steady_rate(const ConvergenceModel *model)
+{
+    double rate = model->steady_s > 0 ?
+                  model->steady_dirty_bytes / model->steady_s :
+                  model->dirty_bytes_per_s;
+
+    return model->last_dirty_bytes_per_s > rate * SUDDENLY ?
+           MAX(rate, model->dirty_bytes_per_s) : rate;
+}
+
+/* What follows the bulk pass: how long it may take, from now, or from its end */
+static double may_take_s(ConvergenceEngine *engine,
+                         const ConvergenceSample *sample)
+{
+    ConvergencePredictiveState *state = &engine->predictive;
+    double tail_s = convergence_target_tail_s(engine, sample);
+    double so_far_s = (double)(sample->now_ns - engine->start_ns) / NS_PER_S;
+    double left_s;
+
+    if (sample->bulk_pass) {
+        return tail_s;
+    }
+    if (!state->ends_by_ns) {
+        state->ends_by_ns = sample->now_ns +
+                            convergence_clamp(tail_s, 0, 1e9) * NS_PER_S;
+    }
+    /* Shortly before it is due a cut is not worth its while; then it is. */
+    left_s = (double)(state->ends_by_ns - sample->now_ns) / NS_PER_S;
+    return left_s > 0 ? MAX(left_s, so_far_s * LEAST_TAKE) : 0;
+}
+
+/* To aim at, of a guest that runs at a share of its speed. */
+static double find_target(ConvergenceEngine *engine,
+                          const ConvergenceParams *params,
+                          const ConvergenceSample *sample, double share)
+{
+    const ConvergenceModel *model = &engine->model;
+
+    return share < LIGHT_SHARE ? model->drain_bytes_per_s * CONVERGENCE_RHO :
+           convergence_target(engine, params, sample,
+                              steady_rate(model) / share,
+                              may_take_s(engine, sample));
+}
+
+/* The share to run with from now on, where that is a large one. */
+static double seek_light(ConvergencePredictiveState *state,
+                         const ConvergenceModel *model,
+                         const ConvergenceParams *params, double share,
+                         double target, bool may_release)
+{
+    double rate = steady_rate(model);
+    bool settled, calm;
+    double low;
+
+    state->calm = model->last_dirty_bytes_per_s < target * TARGET_LOW ?
+                  state->calm + 1 : 0;
+    calm = state->calm >= CALM_LOOKS;
+    settled = model->steady_s >= LIGHT_S;
+    low = may_release && (calm || settled) ? LIGHT_LOW : 0;
+
+    if (rate > target * LIGHT_HIGH || rate < target * low) {
+        share *= target / rate;
+    }
+    return convergence_clamp(share, min_share(params), 1);
+}
+
 /* The share to run with from now on. */
 static double seek(ConvergencePredictiveState *state,
                    const ConvergenceParams *params, double share, double rate,
@@ -196,7 +273,7 @@ static void watch(ConvergenceEngine *engine, const ConvergenceParams *params,
 {
     ConvergencePredictiveState *state = &engine->predictive;
     const ConvergenceModel *model = &engine->model;
-    double target = model->drain_bytes_per_s * CONVERGENCE_RHO;
+    double target = find_target(engine, params, sample, 1);
     double least = model->last_dirty_bytes_per_s * min_share(params);
 
     engine->planned_bytes_per_s =
@@ -204,6 +281,7 @@ static void watch(ConvergenceEngine *engine, const ConvergenceParams *params,
 
     *state = (ConvergencePredictiveState) {
         .unsure = state->unsure,
+        .ends_by_ns = state->ends_by_ns,
         .times_given_up = state->times_given_up,
     };
     throttle(engine, params, sample, 1, decision);
@@ -476,14 +554,15 @@ static void slow_down(ConvergenceEngine *engine,
 {
     const ConvergenceModel *model = &engine->model;
     double rate = model->last_dirty_bytes_per_s;
-    double target = model->drain_bytes_per_s *
-                    (sample->bulk_pass ? BULK_RHO : CONVERGENCE_RHO);
     /* A lower bound tells what is too fast, not what is calm. */
     bool may_release = model->dirty_known &&
                        sample->remaining_bytes > model->drain_bytes_per_s *
                                                  RELEASE_LEFT_S;
     /* In a trial of devices the model learned nothing: of a free guest yet. */
     double before = engine->devices.tried ? 1 : share_in_force(engine, sample);
+    double target = sample->bulk_pass ? model->drain_bytes_per_s * BULK_RHO :
+                    find_target(engine, params, sample, before);
+    bool light = !sample->bulk_pass && before >= LIGHT_SHARE;
     double share;
     bool changes;
 
@@ -492,6 +571,9 @@ static void slow_down(ConvergenceEngine *engine,
     } else if (doubt_readers(engine, params, sample, target)) {
         /* All get what the most slowed of them had. */
         share = (100.0 - sample->throttle_pct) / 100;
+    } else if (light) {
+        share = seek_light(&engine->predictive, model, params, before, target,
+                           may_release);
     } else {
         share = seek(&engine->predictive, params, before, rate, target,
                      may_release);
@@ -574,8 +656,18 @@ static bool must_slow_down(ConvergenceEngine *engine,
         convergence_limit_ms(engine, params),
         early ? &surely : &state->unsure);
     bool in_vain;
+    double target;
 
     watch(engine, params, sample, decision);
+    target = find_target(engine, params, sample, 1);
+    if (sample->bulk_pass) {
+        /* Whoever is to be slowed by little later, is not slowed by more now. */
+        help = help && (!model->dirty_known ||
+                        !(target > model->drain_bytes_per_s *
+                                   CONVERGENCE_RHO));
+    } else {
+        help = help && target * LIGHT_HIGH < steady_rate(model);
+    }
     if (help && probe(engine, params, sample, !early, decision)) {
         return false;
     }

@@ -354,6 +354,7 @@ typedef struct ConvergencePredictiveState {
     double least_bytes_per_s;       /* dirty rate under the most throttle */
     double aim_bytes_per_s;         /* that the last change was to lead to */
     unsigned unsure;                /* looks too short to tell */
+    int64_t ends_by_ns;             /* what follows the bulk pass; 0: not yet */
     int64_t outpaced_ns;            /* at the most throttle, and too fast */
     int64_t in_vain_ns;             /* and without a new lowest */
     unsigned in_vain;               /* looks in that time */

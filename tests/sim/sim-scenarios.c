@@ -44,9 +44,47 @@
 /* To try devices, or to ask who has them write, is a swing of its own. */
 #define TRIED .max_floors = 1.5, .max_lost_stops = 1.5, \
               .max_reversals = 2, .reversals_asserted = true
+/*
+ * A writer that dirties a part of what the link carries, of a set that is sent in
+ * 4 s, and of one in 5 s by four vCPUs.  When predictive cut each to a fifth of
+ * the link, it lost so many vCPU seconds; half of that is allowed.
+ */
+#define NEAR_SMALL(pct, was_lost_s) { \
+        .name = "near-small-" #pct, \
+        .claim = "a writer at " #pct " % of the link loses little", \
+        .guest = { SMALL_GUEST, .sets = { \
+            { .bytes = 256 * MIB, .rate_bytes_per_s = 0.64 * (pct) * \
+              MB_PER_S, .n_vcpus = 1 } } }, \
+        .link = SLOW_LINK, .downtime_limit_ms = 300, .limit_s = 200, \
+        .predictive = { .max_floors = 1.35, .max_lost_s = (was_lost_s) / 2, \
+                        .max_reversals = 1, .reversals_asserted = true }, \
+        .dirty_limit = { LIMITED } }
+#define NEAR_LARGE(pct, was_lost_s) { \
+        .name = "near-large-" #pct, \
+        .claim = "a writer at " #pct " % of 10 Gb/s loses little", \
+        .guest = { .ram_bytes = 16 * GIB, .zero_bytes = 4 * GIB, \
+                   .n_vcpus = 4, .sets = { \
+            { .bytes = 6 * GIB, .rate_bytes_per_s = 0.0125 * (pct) * \
+              GB_PER_S, .n_vcpus = 4 } } }, \
+        .link = LINK_GBIT(10), .downtime_limit_ms = 300, .limit_s = 200, \
+        .predictive = { .max_floors = 1.35, .max_lost_s = (was_lost_s) / 2, \
+                        .max_reversals = 1, .reversals_asserted = true }, \
+        .dirty_limit = { LIMITED } }
 #define LIMITED .max_floors = 1.2, .max_lost_stops = 1.2
 
 const SimScenario sim_scenarios[] = {
+    NEAR_SMALL(55, 0.1),
+    NEAR_LARGE(55, 2.2),
+    NEAR_SMALL(60, 0.60),
+    NEAR_LARGE(60, 5.7),
+    NEAR_SMALL(70, 0.90),
+    NEAR_LARGE(70, 7.0),
+    NEAR_SMALL(80, 1.4),
+    NEAR_LARGE(80, 8.1),
+    NEAR_SMALL(90, 2.0),
+    NEAR_LARGE(90, 12.0),
+    NEAR_SMALL(95, 2.1),
+    NEAR_LARGE(95, 12.4),
     {
         .name = "reference-paced",
         .claim = "256 MiB at 100 MB/s over 64 MB/s ends near the floor",

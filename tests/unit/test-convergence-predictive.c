@@ -51,7 +51,7 @@ static void test_first_cut_is_along_the_line(void)
     } rows[] = {
         { 32, 99, 0 },          /* half of the link: no need */
         { 35, 99, 0 },          /* at the trigger and its margin */
-        { 36, 99, 64 },         /* 12.8 of 36: above it, down to the target */
+        { 36, 99, 27 },         /* above it: as little as time allows */
         { 64, 99, 80 },
         { 128, 99, 90 },
         { 640, 99, 98 },
@@ -67,6 +67,32 @@ static void test_first_cut_is_along_the_line(void)
         g_assert_cmpuint(guest.engine.decision.throttle_pct, ==,
                          rows[i].expected_pct);
     }
+}
+
+/*
+ * Below the link's rate it ends by itself, and is cut by as little as the time
+ * allows; if what remains does not shrink all the same, time runs out, and it
+ * is cut to a fifth of the link.
+ */
+static void test_below_the_link_time_is_given_first(void)
+{
+    Guest guest = guest_begin();
+    unsigned before = 0;
+    double at_s;
+
+    look(&guest, 40 * SECOND_NS, 44);
+    g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, 0);
+    g_assert_cmpint(guest.engine.decision.phase, ==,
+                    CONVERGENCE_PHASE_WATCHING);
+    for (at_s = 0; at_s < 30; at_s += 0.25) {
+        look(&guest, LOOK_NS, 44 * share(&guest));
+        if (at_s < 2) {
+            g_assert_cmpuint(guest.engine.decision.throttle_pct, <=, 25);
+        }
+        g_assert_cmpuint(guest.engine.decision.throttle_pct, >=, before);
+        before = guest.engine.decision.throttle_pct;
+    }
+    g_assert_cmpuint(before, >=, 70);
 }
 
 /* Dirty rate in proportion to run time: one cut, and then it stays. */
@@ -561,6 +587,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/convergence/predictive/first-cut",
                     test_first_cut_is_along_the_line);
+    g_test_add_func("/convergence/predictive/below-the-link",
+                    test_below_the_link_time_is_given_first);
     g_test_add_func("/convergence/predictive/linear",
                     test_linear_guest_settles_after_one_cut);
     g_test_add_func("/convergence/predictive/paced",
