@@ -45,6 +45,8 @@ static void fill_forecast(ConvergenceInfo *info, const ConvergenceView *view)
     info->has_predicted_total_time = true;
     info->predicted_total_time =
         MAX(elapsed_ms, seen_ms + engine->decision.predicted_remaining_ms);
+    info->has_predicted_error_percentage = true;
+    info->predicted_error_percentage = engine->decision.predicted_error_pct;
     info->has_predicted_downtime = true;
     info->predicted_downtime = engine->decision.predicted_downtime_ms;
 }
@@ -83,6 +85,7 @@ ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
     info->downtime_limit = engine->deadline.downtime_limit_ms;
     info->passes = view->passes;
     info->syncs = view->syncs;
+    info->longest_pause = view->longest_pause_ns / SCALE_MS;
     info->progress_percentage = status == MIGRATION_STATUS_COMPLETED ?
                                 100 : view->progress_pct;
     if (engine->decision.predicted && !view->still &&
@@ -97,6 +100,17 @@ ConvergenceInfo *convergence_info_new(const ConvergenceView *view,
         info->vcpus = list_vcpus(view);
     }
     return info;
+}
+
+/* Of the forecast, in time: of what is left by it. */
+static uint64_t error_ms(const MigrationInfo *info)
+{
+    const ConvergenceInfo *c = info->convergence;
+    uint64_t elapsed_ms = info->has_total_time ? info->total_time : 0;
+
+    return c->predicted_total_time > elapsed_ms ?
+           (c->predicted_total_time - elapsed_ms) *
+           c->predicted_error_percentage / 100 : 0;
 }
 
 void hmp_convergence_info(Monitor *mon, const MigrationInfo *info)
@@ -116,12 +130,14 @@ void hmp_convergence_info(Monitor *mon, const MigrationInfo *info)
                    PRIu64 " kbytes/s, passes: %" PRIu64 ", syncs: %" PRIu64
                    "\n", c->dirty_rate >> 10, c->drain_rate >> 10, c->passes,
                    c->syncs);
-    monitor_printf(mon, "downtime limit in force: %" PRIu64 " ms\n",
-                   c->downtime_limit);
+    monitor_printf(mon, "downtime limit in force: %" PRIu64 " ms, longest "
+                   "pause of a vcpu: %" PRIu64 " ms\n", c->downtime_limit,
+                   c->longest_pause);
     if (c->has_predicted_total_time) {
-        monitor_printf(mon, "predicted total time: %" PRIu64
+        monitor_printf(mon, "predicted total time: %" PRIu64 " ms +- %" PRIu64
                        " ms, predicted downtime: %" PRIu64 " ms\n",
-                       c->predicted_total_time, c->predicted_downtime);
+                       c->predicted_total_time, error_ms(info),
+                       c->predicted_downtime);
     }
     if (c->has_meter) {
         monitor_printf(mon, "vcpus are told apart by: %s\n",

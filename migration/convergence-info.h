@@ -30,6 +30,7 @@ typedef struct ConvergenceView {
     bool may_slow;              /* not yet at the switch-over, and it moves */
     bool still;                 /* nothing is sent */
     bool no_deadline;           /* although one is set: not on this channel */
+    int64_t longest_pause_ns;   /* of a vCPU, so far */
     int64_t now_ns;
 } ConvergenceView;
 

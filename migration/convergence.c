@@ -29,6 +29,7 @@
 #include "sysemu/cpu-throttle.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/runstate.h"
+#include "sysemu/vcpu-slowdown.h"
 #include "block.h"
 #include "convergence-channel.h"
 #include "convergence-info.h"
@@ -108,6 +109,9 @@ static struct {
     bool still;                 /* for so long that the slow-down is lifted */
     bool gives_up;              /* the thread has been made to end */
     bool guest_stopped;         /* for the switch-over, or for postcopy */
+
+    /* By the end of the migration: of a vCPU (BQL). */
+    int64_t longest_pause_ns;
 } convergence;
 
 static void __attribute__((__constructor__)) convergence_init_lock(void)
@@ -314,6 +318,7 @@ void convergence_start(MigrationState *s)
     convergence.still = false;
     convergence.gives_up = false;
     convergence.guest_stopped = false;
+    vcpu_slowdown_forget_pauses();
     convergence.passes = 0;
     convergence.syncs = 1;
     convergence.census_due = false;
@@ -382,6 +387,8 @@ void convergence_switchover(void)
     convergence.guest_stopped |= runstate_check(RUN_STATE_FINISH_MIGRATE);
     note_downtime(CONVERGENCE_DOWNTIME_STOPPED);
     lift_slowdown();
+    /* Once more at the end, when those that slept have woken. */
+    convergence.longest_pause_ns = vcpu_slowdown_longest_pause_ns();
     if (!locked) {
         qemu_mutex_unlock_iothread();
     }
@@ -1075,6 +1082,9 @@ void convergence_fill_info(MigrationInfo *info)
         .still = convergence.still,
         .no_deadline = has_condition(&convergence.user) &&
                        !channel_has_deadline(),
+        .longest_pause_ns = qatomic_read(&convergence.running) ?
+                            vcpu_slowdown_longest_pause_ns() :
+                            convergence.longest_pause_ns,
         .now_ns = now_ns(),
     }, info->status);
 }

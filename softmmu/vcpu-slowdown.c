@@ -88,6 +88,10 @@ static QEMUTimer *slowdown_timer;
 /* Threads with vCPUs, as the last walk met them (BQL). */
 static int nr_threads;
 
+/* The longest pause of any vCPU, since when (BQL). */
+static int64_t longest_pause_ns;
+static int64_t pauses_since_ns;
+
 static int64_t clock_ns(void)
 {
     return qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
@@ -167,14 +171,26 @@ static int64_t owed_ns(CPUState *payer, int64_t now_ns)
     return most_ns;
 }
 
-static void slept(CPUState *payer, int64_t slept_ns)
+/* What of a pause was before they were forgotten does not count. */
+static void note_pause(CPUState *payer, int64_t begin_ns, int64_t end_ns)
 {
+    int64_t pause_ns = vcpu_pause_slept(&payer->slowdown.pause, begin_ns,
+                                        end_ns);
+
+    pause_ns = MIN(pause_ns, end_ns - pauses_since_ns);
+    longest_pause_ns = MAX(longest_pause_ns, pause_ns);
+}
+
+static void slept(CPUState *payer, int64_t begin_ns)
+{
+    int64_t end_ns = clock_ns();
     const VcpuDebtor *debtor;
     CPUState *cpu;
 
     FOREACH_ACCOUNT(debtor, cpu, payer) {
-        debtor->slept(cpu, slept_ns);
+        debtor->slept(cpu, end_ns - begin_ns);
     }
+    note_pause(payer, begin_ns, end_ns);
 }
 
 /* Returns: how long the vCPU may stay in guest code, 0 for as it likes. */
@@ -238,7 +254,7 @@ static bool sleep_off_debts(CPUState *payer)
                           vcpu_reprieve_look_ns(payer, due_ns, now_ns));
         }
         wait_for(payer, wait_ns);
-        slept(payer, clock_ns() - now_ns);
+        slept(payer, now_ns);
         /*
          * Before a look at whether to leave: whoever queued it may wait for it,
          * and a vCPU that is being unplugged comes by no queue any more.
@@ -341,6 +357,17 @@ void vcpu_slowdown_wake(CPUState *cpu)
     if (cpu->created) {
         qemu_cond_broadcast(cpu->halt_cond);
     }
+}
+
+void vcpu_slowdown_forget_pauses(void)
+{
+    longest_pause_ns = 0;
+    pauses_since_ns = clock_ns();
+}
+
+int64_t vcpu_slowdown_longest_pause_ns(void)
+{
+    return longest_pause_ns;
 }
 
 int vcpu_slowdown_threads(void)

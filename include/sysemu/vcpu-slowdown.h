@@ -17,6 +17,7 @@
 #define SYSEMU_VCPU_SLOWDOWN_H
 
 #include "sysemu/dirtylimit-bucket.h"
+#include "sysemu/vcpu-pause.h"
 
 /*
  * cpu-throttle's account of one vCPU thread; see softmmu/cpu-throttle.c.
@@ -108,6 +109,7 @@ typedef struct VcpuSlowdown {
     int64_t due_ns;
     /* Its own alarm goes off then; the main loop need not be punctual (BQL). */
     bool alarmed;
+    VcpuPause pause;
     VcpuReprieve reprieve;
     VcpuThrottleAccount throttle;
     VcpuDirtyBucket dirty;
@@ -196,6 +198,17 @@ void vcpu_slowdown_changed(void);
  * As of the last change, or 100 ms ago.  BQL held.
  */
 int vcpu_slowdown_threads(void);
+
+/**
+ * vcpu_slowdown_forget_pauses: begin to look for the longest pause anew
+ *
+ * vcpu_slowdown_longest_pause_ns: the longest time since then for which any
+ * vCPU was made to sleep for 95 % of it or more (vcpu-pause.h)
+ *
+ * One that goes on counts up to the end of its last sleep.  BQL held.
+ */
+void vcpu_slowdown_forget_pauses(void);
+int64_t vcpu_slowdown_longest_pause_ns(void);
 
 /**
  * vcpu_slowdown_payer: who pays for a vCPU's thread

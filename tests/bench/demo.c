@@ -149,6 +149,10 @@ static void tell(const MigrateSpec *spec, const MigrateResult *result)
         printf("  downtime %" G_GINT64_FORMAT " ms; the limit is %u ms\n",
                result->downtime_ms, spec->downtime_limit_ms);
     }
+    if (result->longest_pause_ms >= 0) {
+        printf("  longest pause of a vCPU before that %" G_GINT64_FORMAT
+               " ms\n", result->longest_pause_ms);
+    }
     for (unsigned i = 0; i < result->nr_vcpus && i < SMP; i++) {
         const GuestWorkVcpu *vcpu = &result->vcpus[i];
 

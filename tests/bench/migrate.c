@@ -40,7 +40,7 @@ static int throttle_in_force(JsonObject *info)
 }
 
 /* Of our engine; -1 where there is none or it cannot tell */
-static gint64 predicted_ms(JsonObject *info, const char *name)
+static gint64 engine_ms(JsonObject *info, const char *name)
 {
     JsonNode *node = json_object_get_member(info, "convergence");
 
@@ -116,8 +116,8 @@ static void take_sample(MigrateResult *result, const MigrateSpec *spec,
                                                  "expected-downtime"),
         .state = engine_word(info, "state"),
         .meter = engine_word(info, "meter"),
-        .predicted_total_ms = predicted_ms(info, "predicted-total-time"),
-        .predicted_downtime_ms = predicted_ms(info, "predicted-downtime"),
+        .predicted_total_ms = engine_ms(info, "predicted-total-time"),
+        .predicted_downtime_ms = engine_ms(info, "predicted-downtime"),
         .dirty_bytes_per_s = migrate_info_int(info, "convergence",
                                               "dirty-rate"),
         .drain_bytes_per_s = migrate_info_int(info, "convergence",
@@ -130,6 +130,8 @@ static void take_sample(MigrateResult *result, const MigrateSpec *spec,
     g_array_append_val(result->timeline, sample);
     result->max_throttle_pct = MAX(result->max_throttle_pct,
                                    sample.throttle_pct);
+    result->longest_pause_ms = MAX(result->longest_pause_ms,
+                                   engine_ms(info, "longest-pause"));
     result->sent_bytes = MAX(result->sent_bytes, sample.sent_bytes);
     result->passes = MAX(result->passes, sample.passes);
     /* Not there any more once the migration has completed */
@@ -336,6 +338,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
     result->downtime_ms = -1;
     result->felt_downtime_ms = -1;
+    result->longest_pause_ms = -1;
     if (!migrate_pair_start(&pair, spec, errp) ||
         !migrate_pair_configure(&pair, spec, errp)) {
         migrate_pair_clear(&pair);

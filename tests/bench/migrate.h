@@ -88,6 +88,7 @@ typedef struct MigrateResult {
     guint64 sent_bytes;
     guint64 passes;
     int max_throttle_pct;
+    gint64 longest_pause_ms;    /* of a vCPU, as QEMU has it; -1: not told */
     GArray *timeline;           /* MigrateSample */
     unsigned nr_vcpus;
     GuestWorkVcpu vcpus[GUEST_WORK_MAX_VCPUS];

@@ -186,6 +186,9 @@ static void add_result(JsonBuilder *b, const MigrateResult *result)
     add_int(b, "sent_bytes", result->sent_bytes);
     add_int(b, "passes", result->passes);
     add_int(b, "max_throttle_pct", result->max_throttle_pct);
+    if (result->longest_pause_ms >= 0) {
+        add_int(b, "longest_pause_ms", result->longest_pause_ms);
+    }
     add_double(b, "max_silence_ms", result->max_silence_ms);
     add_int(b, "bad_pages", result->bad_pages);
     add_double(b, "host_wait_pct", result->host_wait_pct);

@@ -117,10 +117,61 @@ static void test_floor_beneath_a_migration(void)
     vm_assert_guest_works(pair->from);
 }
 
+static int64_t longest_pause_ms(QTestState *vm)
+{
+    g_autoptr(MigrationView) view = view_take(vm);
+
+    g_assert_nonnull(view->convergence);
+    return qdict_get_int(view->convergence, "longest-pause");
+}
+
+/*
+ * One vCPU held at 99 % for a second and more is one pause, told while it lasts
+ * and after the migration, of which nothing counts that was before or is later.
+ */
+static void test_longest_pause(void)
+{
+    g_autoptr(Pair) pair = pair_start(LOAD_FLAT_OUT(8), "", "");
+    int64_t longest_ms, begin_us;
+
+    throttle(pair->from, 99);
+    g_usleep(G_USEC_PER_SEC);
+    throttle(pair->from, 0);
+    vm_capability(pair->from, "auto-converge", true);
+    vm_set(pair->from, "'max-bandwidth': 33554432, 'dirty-sync-period': 100,"
+           " 'cpu-throttle-initial': 40, 'max-cpu-throttle': 40,"
+           " 'downtime-limit': 1");
+    begin_us = g_get_monotonic_time();
+    pair_migrate(pair);
+    vm_wait_status(pair->from, "active");
+    g_assert_cmpint(longest_pause_ms(pair->from), <, 500);
+
+    vm_set(pair->from, "'max-cpu-throttle': 99, 'cpu-throttle-increment': 59");
+    for (int i = 0; i < VM_PATIENCE_S * 50 &&
+         longest_pause_ms(pair->from) < 1000; i++) {
+        g_usleep(20 * 1000);
+    }
+    g_assert_cmpint(longest_pause_ms(pair->from), >=, 1000);
+    vm_assert_hmp_has(pair->from, "info migrate", "longest pause of a vcpu: ");
+
+    pair_cancel(pair);
+    pair_bury_destination(pair);
+    longest_ms = longest_pause_ms(pair->from);
+    g_assert_cmpint(longest_ms, >=, 1000);
+    g_assert_cmpint(longest_ms, <=,
+                    (g_get_monotonic_time() - begin_us) / 1000);
+    throttle(pair->from, 99);
+    g_usleep(longest_ms * 1000 + G_USEC_PER_SEC / 2);
+    g_assert_cmpint(longest_pause_ms(pair->from), ==, longest_ms);
+    throttle(pair->from, 0);
+    vm_assert_guest_works(pair->from);
+}
+
 void convergence_add_throttle_tests(void)
 {
     qtest_add_func("/convergence/throttle/by-hand", test_by_hand);
     qtest_add_func("/convergence/throttle/round-robin", test_round_robin);
     qtest_add_func("/convergence/throttle/floor",
                    test_floor_beneath_a_migration);
+    qtest_add_func("/convergence/throttle/longest-pause", test_longest_pause);
 }

@@ -307,6 +307,101 @@ static void debt_is_paid_in_sleeps_below_100_ms(void)
     end();
 }
 
+static int64_t longest_pause_ms(void)
+{
+    return vcpu_slowdown_longest_pause_ns() / MS;
+}
+
+/* Sleeps of 79 ms each, with next to nothing between them, are one pause. */
+static void sleeps_at_95_and_above_are_one_pause(void)
+{
+    static const int pcts[] = { 95, 97, 99 };
+
+    for (int i = 0; i < 3; i++) {
+        begin(2, false);
+        vcpu_slowdown_forget_pauses();
+        g_assert_cmpint(longest_pause_ms(), ==, 0);
+        cpu_throttle_set(pcts[i]);
+        world_run_for(3 * SECOND);
+        g_assert_cmpint(longest_pause_ms(), >=, 2700);
+        g_assert_cmpint(longest_pause_ms(), <=, 3000);
+
+        /* It ends soon after the throttle, and stays the longest. */
+        cpu_throttle_set(80);
+        world_run_for(10 * SECOND);
+        g_assert_cmpint(longest_pause_ms(), <=, 3300);
+        end();
+    }
+}
+
+static void sleeps_below_95_are_pauses_of_their_own(void)
+{
+    static const int pcts[] = { 20, 80, 90, 93 };
+
+    for (int i = 0; i < 4; i++) {
+        begin(1, false);
+        vcpu_slowdown_forget_pauses();
+        cpu_throttle_set(pcts[i]);
+        world_run_for(10 * SECOND);
+        g_assert_cmpint(longest_pause_ms(), >, 0);
+        g_assert_cmpint(longest_pause_ms(), <, 50);
+        end();
+    }
+}
+
+/* Half a second at full speed: whoever runs there has lived on. */
+static void running_free_parts_two_pauses(void)
+{
+    begin(1, false);
+    vcpu_slowdown_forget_pauses();
+    for (int i = 0; i < 3; i++) {
+        cpu_throttle_set(99);
+        world_run_for(2 * SECOND);
+        cpu_throttle_set(0);
+        world_run_for(SECOND / 2);
+    }
+    g_assert_cmpint(longest_pause_ms(), >=, 1800);
+    g_assert_cmpint(longest_pause_ms(), <=, 2000);
+    end();
+}
+
+static void one_held_vcpu_of_two_is_a_pause(void)
+{
+    begin(2, false);
+    vcpu_slowdown_forget_pauses();
+    cpu_throttle_set_vcpu(first_cpu, 0);
+    cpu_throttle_set_vcpu(first_cpu->next, 99);
+    world_run_for(2 * SECOND);
+    g_assert_cmpint(longest_pause_ms(), >=, 1800);
+    g_assert_cmpint(longest_pause_ms(), <=, 2000);
+    end();
+}
+
+/* What was before a migration began is none of its pauses. */
+static void forgotten_pauses_do_not_count(void)
+{
+    begin(1, false);
+    cpu_throttle_set(99);
+    world_run_for(5 * SECOND);
+    vcpu_slowdown_forget_pauses();
+    world_run_for(SECOND);
+    g_assert_cmpint(longest_pause_ms(), >=, 850);
+    g_assert_cmpint(longest_pause_ms(), <=, 1000);
+    end();
+}
+
+static void a_pause_by_another_debt_counts(void)
+{
+    begin(1, false);
+    vcpu_slowdown_forget_pauses();
+    first_cpu->other_debt_ns = SECOND;
+    vcpu_slowdown_request(first_cpu);
+    world_run_for(2 * SECOND);
+    g_assert_cmpint(longest_pause_ms(), >=, 950);
+    g_assert_cmpint(longest_pause_ms(), <=, 1050);
+    end();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -328,5 +423,11 @@ int main(int argc, char **argv)
     TEST(flood_of_work_neither_starves_nor_frees);
     TEST(one_sleep_serves_both_debts);
     TEST(debt_is_paid_in_sleeps_below_100_ms);
+    TEST(sleeps_at_95_and_above_are_one_pause);
+    TEST(sleeps_below_95_are_pauses_of_their_own);
+    TEST(running_free_parts_two_pauses);
+    TEST(one_held_vcpu_of_two_is_a_pause);
+    TEST(forgotten_pauses_do_not_count);
+    TEST(a_pause_by_another_debt_counts);
     return g_test_run();
 }

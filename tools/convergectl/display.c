@@ -54,11 +54,30 @@ static void put_head(Canvas *canvas, const DisplayText *text,
     canvas_end_line(canvas);
 }
 
+/* NULL where there is no forecast, or it does not tell how good it is */
+static char *left_text(const Look *look, const Track *track)
+{
+    char left[FORMAT_MAX], error[FORMAT_MAX];
+
+    if (!look_is_running(look) || track->left_ms < 0 ||
+        look->predicted_error_pct < 0) {
+        return NULL;
+    }
+    format_duration(error, track->left_ms / 100.0 *
+                           MIN(look->predicted_error_pct, 100));
+    return g_strdup_printf("done in %s +- %s",
+                           format_duration(left, track->left_ms), error);
+}
+
 static char *time_text(const Look *look, const Track *track)
 {
+    g_autofree char *left = left_text(look, track);
     char at[FORMAT_MAX], all[FORMAT_MAX];
 
     format_duration(at, look->at_ms);
+    if (left) {
+        return g_strdup_printf("%s, %s", at, left);
+    }
     if (!look_is_running(look) || track->left_ms < 0) {
         return g_strdup(at);
     }
@@ -175,6 +194,10 @@ static void put_downtime(Canvas *canvas, const Look *look)
         canvas_put(canvas, INK_DIM, ", limit %s",
                    format_downtime(figure, look->downtime_limit_ms));
     }
+    if (look->longest_pause_ms > 0) {
+        canvas_put(canvas, INK_DIM, ", pause %s",
+                   format_downtime(figure, look->longest_pause_ms));
+    }
     if (look->passes >= 0) {
         canvas_put(canvas, INK_DIM, ", pass %" G_GINT64_FORMAT,
                    look->passes + 1);
@@ -283,6 +306,7 @@ void display_block(Canvas *canvas, const DisplayText *text,
 char *display_line(const Look *look, const Track *track)
 {
     GString *line = g_string_new("");
+    g_autofree char *left = left_text(look, track);
     char text[FORMAT_MAX];
 
     g_string_append_printf(line, "%s  %d %%  %s",
@@ -307,7 +331,9 @@ char *display_line(const Look *look, const Track *track)
                                    vcpu->throttle_pct);
         }
     }
-    if (look_is_running(look) && track->left_ms >= 0) {
+    if (left) {
+        g_string_append_printf(line, "  %s", left);
+    } else if (look_is_running(look) && track->left_ms >= 0) {
         g_string_append_printf(line, "  about %s left",
                                format_duration(text, track->left_ms));
     }
@@ -328,6 +354,11 @@ static void tell_completed(GString *text, const Look *look,
             g_string_append_printf(text, " (limit %s)",
                 format_downtime(figure, look->downtime_limit_ms));
         }
+    }
+    if (look->longest_pause_ms > 0) {
+        g_string_append_printf(text, ", longest pause of a vCPU %s",
+                               format_downtime(figure,
+                                               look->longest_pause_ms));
     }
     if (look->sent_bytes >= 0) {
         g_string_append_printf(text, ", %s sent",

@@ -61,9 +61,11 @@ Look *look_new(void)
     look->throttle_pct = LOOK_UNKNOWN;
     look->progress_pct = LOOK_UNKNOWN;
     look->predicted_total_ms = LOOK_UNKNOWN;
+    look->predicted_error_pct = LOOK_UNKNOWN;
     look->predicted_downtime_ms = LOOK_UNKNOWN;
     look->downtime_limit_ms = LOOK_UNKNOWN;
     look->downtime_ms = LOOK_UNKNOWN;
+    look->longest_pause_ms = LOOK_UNKNOWN;
     look->vcpus = g_array_new(FALSE, FALSE, sizeof(LookVcpu));
     return look;
 }
@@ -169,9 +171,12 @@ static void take_convergence(Look *look, JsonObject *convergence)
     look->progress_pct = number_of(convergence, "progress-percentage");
     look->predicted_total_ms = number_of(convergence,
                                          "predicted-total-time");
+    look->predicted_error_pct = number_of(convergence,
+                                          "predicted-error-percentage");
     look->predicted_downtime_ms = number_of(convergence,
                                             "predicted-downtime");
     look->downtime_limit_ms = number_of(convergence, "downtime-limit");
+    look->longest_pause_ms = number_of(convergence, "longest-pause");
     look->throttle_pct = MAX(look->throttle_pct, throttle_pct);
     /* An engine that has had no sample yet has nothing to say */
     if (look->drain_bytes_per_s == 0) {

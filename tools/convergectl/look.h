@@ -40,9 +40,11 @@ typedef struct Look {
     int throttle_pct;
     int progress_pct;
     gint64 predicted_total_ms;
+    int predicted_error_pct;        /* of what is left by it */
     gint64 predicted_downtime_ms;
     gint64 downtime_limit_ms;
     gint64 downtime_ms;             /* once completed */
+    gint64 longest_pause_ms;        /* of a vCPU that was slowed */
     gboolean has_convergence;       /* and a policy acts */
     GArray *vcpus;                  /* LookVcpu; empty where not metered */
 } Look;

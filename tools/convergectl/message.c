@@ -84,6 +84,7 @@ void message_json_verdict(const char *outcome, ExitStatus status,
     if (look) {
         set_if_known(object, "total-ms", look->at_ms);
         set_if_known(object, "downtime-ms", look->downtime_ms);
+        set_if_known(object, "longest-pause-ms", look->longest_pause_ms);
         set_if_known(object, "sent-bytes", look->sent_bytes);
         set_if_known(object, "passes", look->passes);
         set_if_known(object, "max-throttle-pct", track->max_throttle_pct);

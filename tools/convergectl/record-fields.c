@@ -27,6 +27,8 @@ const Field record_fields[] = {
     FIELD("predicted-downtime-ms", FIELD_INT64, predicted_downtime_ms),
     FIELD("downtime-limit-ms", FIELD_INT64, downtime_limit_ms),
     FIELD("downtime-ms", FIELD_INT64, downtime_ms),
+    FIELD("longest-pause-ms", FIELD_INT64, longest_pause_ms),
+    FIELD("predicted-error-pct", FIELD_INT, predicted_error_pct),
 };
 
 const size_t record_nr_fields = G_N_ELEMENTS(record_fields);

@@ -33,6 +33,7 @@ static Look *busy_look(int nr_vcpus)
     look->predicted_total_ms = 6600;
     look->predicted_downtime_ms = 5;
     look->downtime_limit_ms = 300;
+    look->longest_pause_ms = 1234;
     look->has_convergence = TRUE;
     for (int i = 0; i < nr_vcpus; i++) {
         LookVcpu vcpu = { i, i % 60, 41e6, 45e6 };
@@ -67,8 +68,8 @@ static void test_block_tells_all(void)
     static const char *const wanted[] = {
         "migrating to tcp:host:4444", "policy dirty-limit", " 62 %",
         "throttling", "4.1 s of about 6.6 s", "100 MB/s", "64.0 MB/s",
-        "141 MB", "20 %", "5 ms", "limit 300 ms", "pass 3", "vCPU 1",
-        "may dirty 45.0 MB/s", "the guest dirties 100.0 MB/s", "Cancel?",
+        "141 MB", "20 %", "5 ms", "limit 300 ms", "pause 1.2 s", "pass 3",
+        "vCPU 1", "may dirty 45.0 MB/s", "the guest dirties 100.0 MB/s", "Cancel?",
     };
     Looks looks = { 100, 30, FALSE, FALSE };
     g_autoptr(Canvas) canvas = draw(looks, 2, "Cancel?");
@@ -172,6 +173,27 @@ static void test_lines(void)
         "about 2.5 s left");
 }
 
+static void test_band_of_the_forecast(void)
+{
+    g_autoptr(Look) look = busy_look(0);
+    g_autoptr(Track) track = track_new();
+    Looks looks = { 100, 30, FALSE, FALSE };
+    g_autoptr(Canvas) canvas = canvas_new(looks);
+    DisplayText title = { "migrating to tcp:host:4444", NULL };
+    g_autofree char *line = NULL;
+    g_autofree char *block = NULL;
+
+    look->predicted_total_ms = 44100;
+    look->predicted_error_pct = 15;
+    track_add(track, look, 0);
+    line = display_line(look, track);
+    g_assert_nonnull(strstr(line, "done in 40.0 s +- 6.0 s"));
+    g_assert_null(strstr(line, "left"));
+    display_block(canvas, &title, look, track);
+    block = screen(canvas);
+    g_assert_nonnull(strstr(block, "4.1 s, done in 40.0 s +- 6.0 s"));
+}
+
 static void test_verdicts(void)
 {
     static const struct {
@@ -179,7 +201,8 @@ static void test_verdicts(void)
         ExitStatus exit_status;
     } table[] = {
         { "completed", "", "completed in 4.1 s: downtime 5 ms (limit 300 "
-          "ms), 402 MB sent in 2 passes, vCPUs slowed by at most 20 %", 0 },
+          "ms), longest pause of a vCPU 1.2 s, 402 MB sent in 2 passes, vCPUs "
+          "slowed by at most 20 %", 0 },
         { "failed", "Unable to write to socket: Broken pipe\n", "failed "
           "after 4.1 s: Unable to write to socket: Broken pipe", 1 },
         { "failed", "", "failed after 4.1 s: QEMU gives no reason", 1 },
@@ -218,6 +241,8 @@ int main(int argc, char **argv)
     g_test_add_func("/display/bars", test_bars);
     g_test_add_func("/display/curves", test_curves);
     g_test_add_func("/display/lines", test_lines);
+    g_test_add_func("/display/band-of-the-forecast",
+                    test_band_of_the_forecast);
     g_test_add_func("/display/verdicts", test_verdicts);
     return g_test_run();
 }

@@ -50,8 +50,10 @@ static const char ours_reply[] =
     "1000000,\"remaining\":500,\"dirty-sync-count\":9},\"convergence\":{"
     "\"policy\":\"dirty-limit\",\"state\":\"converging\",\"reason\":\"why\","
     "\"dirty-rate\":100,\"drain-rate\":200,\"throttle-percentage\":7,"
-    "\"downtime-limit\":300,\"passes\":1,\"progress-percentage\":42,"
-    "\"predicted-total-time\":5000,\"predicted-downtime\":12,\"vcpus\":[{"
+    "\"downtime-limit\":300,\"longest-pause\":70,\"passes\":1,"
+    "\"progress-percentage\":42,\"predicted-total-time\":5000,"
+    "\"predicted-downtime\":12,\"predicted-error-percentage\":20,"
+    "\"vcpus\":[{"
     "\"id\":3,\"dirty-rate\":90,\"dirty-limit\":80,"
     "\"throttle-percentage\":55},7]}}";
 
@@ -67,6 +69,8 @@ static void test_reply_with_convergence(void)
     g_assert_cmpint(look->passes, ==, 1);
     g_assert_cmpint(look->progress_pct, ==, 42);
     g_assert_cmpint(look->predicted_downtime_ms, ==, 12);
+    g_assert_cmpint(look->longest_pause_ms, ==, 70);
+    g_assert_cmpint(look->predicted_error_pct, ==, 20);
     g_assert_cmpint(look->vcpus->len, ==, 2);
     g_assert_cmpint(vcpu->id, ==, 3);
     g_assert_cmpint(vcpu->throttle_pct, ==, 55);
