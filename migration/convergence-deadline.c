@@ -16,8 +16,9 @@
  * passes and of bytes sent grow the downtime by one doubling, and by one more
  * for each multiple reached.
  *
- * Nothing is remembered but the start: a parameter that changes is in force at
- * the next look, in both directions.
+ * Nothing is remembered but the start, and when the timeout was last changed,
+ * from where that counts: a parameter that changes is in force at the next
+ * look, in both directions.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -37,9 +38,12 @@ static uint64_t multiples(uint64_t value, uint64_t limit)
     return limit ? value / limit : 0;
 }
 
-static uint64_t elapsed_s(const ConvergenceEngine *engine, int64_t now_ns)
+/* A timeout that is set in flight is so long from then on. */
+static uint64_t elapsed_s(const ConvergenceEngine *engine,
+                          const ConvergenceParams *params, int64_t now_ns)
 {
-    int64_t ns = now_ns - engine->start_ns;
+    int64_t ns = now_ns - (params->timeout_from_ns > engine->start_ns ?
+                           params->timeout_from_ns : engine->start_ns);
 
     return ns > 0 ? ns / NS_PER_S : 0;
 }
@@ -76,7 +80,8 @@ convergence_engine_deadline(ConvergenceEngine *engine,
                             const ConvergenceProgress *progress)
 {
     ConvergenceDeadline *deadline = &engine->deadline;
-    uint64_t by_time = multiples(elapsed_s(engine, progress->now_ns),
+    uint64_t by_time = multiples(elapsed_s(engine, params,
+                                           progress->now_ns),
                                  params->timeout_s);
     uint64_t by_passes = multiples(progress->passes, params->max_iterations);
     uint64_t by_transfer = multiples(sent_pct(progress),

@@ -123,6 +123,7 @@ static void select_policy(ConvergenceEngine *engine,
     memset(&engine->limit, 0, sizeof(engine->limit));
     engine->decision = (ConvergenceDecision) {
         .phase = CONVERGENCE_PHASE_WATCHING,
+        .told = CONVERGENCE_PHASE_WATCHING,
     };
     for (unsigned i = 0; i < sample->n_vcpus; i++) {
         sample->vcpus[i].limit_bytes_per_s = 0;
@@ -349,7 +350,8 @@ static void forecast(const ConvergenceEngine *engine,
 
     decision->predicted = model->samples >= MIN_SAMPLES && remaining_s >= 0 &&
                           model->drain_bytes_per_s >= 1 &&
-                          decision->phase != CONVERGENCE_PHASE_STUCK;
+                          decision->phase != CONVERGENCE_PHASE_STUCK &&
+                          decision->told != CONVERGENCE_PHASE_STUCK;
     if (!decision->predicted) {
         return;
     }
@@ -440,8 +442,10 @@ static void look_on(ConvergenceEngine *engine, const ConvergenceParams *params,
         !decision->reason[0]) {
         *decision = (ConvergenceDecision) {
             .phase = CONVERGENCE_PHASE_OFF,
+            .told = CONVERGENCE_PHASE_OFF,
             .reason = CONVERGENCE_REASON_OFF,
         };
+        engine->state = (ConvergenceStateView) { 0 };
     }
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
     engine->policy = NULL;
@@ -486,6 +490,8 @@ convergence_engine_update(ConvergenceEngine *engine,
             decision->vcpus_throttled = false;
             decision->predicted = false;
             decision->phase = CONVERGENCE_PHASE_WATCHING;
+            decision->told = CONVERGENCE_PHASE_WATCHING;
+            engine->state.told = CONVERGENCE_PHASE_WATCHING;
             convergence_explain(engine, params, sample, decision);
         }
         decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
@@ -511,6 +517,7 @@ convergence_engine_update(ConvergenceEngine *engine,
     throttle_alike(sample, decision);
     bound_sync_period(engine, sample->bulk_pass, decision);
     decision->see_rewrites = see_rewrites(engine, sample, decision);
+    convergence_state_tell(engine, params, sample, decision);
     forecast(engine, params, sample, decision);
     convergence_explain(engine, params, sample, decision);
     return decision;

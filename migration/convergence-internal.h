@@ -431,10 +431,22 @@ void convergence_devices_give_up(ConvergenceEngine *engine,
  */
 void convergence_devices_forget(ConvergenceEngine *engine);
 
+/* convergence-state.c */
+
+/**
+ * convergence_state_tell: what people are to be told of a decision
+ *
+ * To be called once a sample, after the policy has decided.
+ */
+void convergence_state_tell(ConvergenceEngine *engine,
+                            const ConvergenceParams *params,
+                            const ConvergenceSample *sample,
+                            ConvergenceDecision *decision);
+
 /* convergence-reason.c */
 
 /**
- * convergence_explain: put the decision's phase into words and figures
+ * convergence_explain: put what is told into words and figures
  */
 void convergence_explain(const ConvergenceEngine *engine,
                          const ConvergenceParams *params,

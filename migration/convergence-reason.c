@@ -175,13 +175,23 @@ static void explain_devices(Text *text, const ConvergenceEngine *engine,
     }
 }
 
+/* The limit is the user's, and the link cannot take that much. */
+static void explain_fixed_limit(Text *text, const ConvergenceParams *params)
+{
+    append(text, "each vCPU may dirty %.1f MB/s, as was set, which is too "
+           "much for the link: a lower limit or none, ",
+           mb(params->vcpu_dirty_limit_bytes_per_s));
+}
+
 static void explain_stuck(Text *text, const ConvergenceEngine *engine,
                           const ConvergenceParams *params,
                           const ConvergenceSample *sample,
                           const ConvergenceDecision *decision)
 {
-    if (engine->policy == &convergence_dirty_limit &&
-        decision->vcpus_limited) {
+    if (decision->vcpus_limited && params->vcpu_dirty_limit_bytes_per_s) {
+        explain_fixed_limit(text, params);
+    } else if (engine->policy == &convergence_dirty_limit &&
+               decision->vcpus_limited) {
         append(text, "after each look vCPUs that do little else rewrite %.1f "
                "MB, more than fits the downtime: ",
                mb(engine->limit.rewritten_bytes));
@@ -245,6 +255,20 @@ static void explain_off(Text *text, const ConvergenceEngine *engine,
     }
 }
 
+/* What is told goes before what the policy meant. */
+static ConvergencePhase phase_to_explain(const ConvergenceEngine *engine,
+                                         const ConvergenceDecision *decision)
+{
+    if (!engine->state.known || decision->told == decision->phase) {
+        return decision->phase;
+    }
+    if (decision->told == CONVERGENCE_PHASE_STUCK) {
+        return CONVERGENCE_PHASE_STUCK;
+    }
+    return decision->phase == CONVERGENCE_PHASE_CONVERGING ?
+           CONVERGENCE_PHASE_THROTTLING : decision->phase;
+}
+
 void convergence_explain(const ConvergenceEngine *engine,
                          const ConvergenceParams *params,
                          const ConvergenceSample *sample,
@@ -260,7 +284,7 @@ void convergence_explain(const ConvergenceEngine *engine,
            "%.1f MB remain: ", model->dirty_known ? "" : "at least ",
            mb(model->last_dirty_bytes_per_s), mb(model->drain_bytes_per_s),
            mb(sample->remaining_bytes));
-    switch (decision->phase) {
+    switch (phase_to_explain(engine, decision)) {
     case CONVERGENCE_PHASE_OFF:
         explain_off(&text, engine, params, sample);
         break;

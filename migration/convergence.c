@@ -87,6 +87,7 @@ static struct {
     ConvergenceEngine engine;
     ConvergenceParams user;     /* as the user has set them */
     uint64_t user_bandwidth_bytes_per_s;
+    int64_t timeout_from_ns;    /* when it was last changed in flight */
     ConvergenceParams params;   /* as they are in force */
     ConvergencePhase phase;     /* last reported */
     char reason[CONVERGENCE_REASON_MAX_BYTES];
@@ -164,10 +165,18 @@ static bool stands_still(void)
 /* QEMU's own copy is the main thread's, and the migration thread has no BQL. */
 static void take_user_params(MigrationState *s)
 {
+    uint64_t timeout_s = convergence.user.timeout_s;
+
     convergence_params_get(s, convergence_sampler_meter(&convergence.sampler),
                            &convergence.user);
     convergence.conditions_by_client = convergence_params_by_client();
     convergence.user_bandwidth_bytes_per_s = s->parameters.max_bandwidth;
+    if (!qatomic_read(&convergence.running)) {
+        convergence.timeout_from_ns = 0;
+    } else if (convergence.user.timeout_s != timeout_s) {
+        convergence.timeout_from_ns = now_ns();
+    }
+    convergence.user.timeout_from_ns = convergence.timeout_from_ns;
 }
 
 void convergence_params_changed(void)
@@ -627,7 +636,7 @@ static void report_decision(const ConvergenceDecision *decision)
     const ConvergenceDeadline *deadline = &convergence.engine.deadline;
 
     if (deadline->stop == CONVERGENCE_STOP_NONE && !convergence.still) {
-        report(decision->phase, decision->reason);
+        report(decision->told, decision->reason);
     }
 }
 

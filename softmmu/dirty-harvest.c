@@ -140,6 +140,21 @@ void dirty_harvest_discard(RAMBlock *block)
     }
 }
 
+uint64_t dirty_harvest_count(RAMBlock *block)
+{
+    DirtyMemoryBlocks *dirty =
+        qatomic_rcu_read(&ram_list.dirty_memory[DIRTY_MEMORY_MIGRATION]);
+    unsigned long page = block->offset >> TARGET_PAGE_BITS;
+    unsigned long end = page + (block->used_length >> TARGET_PAGE_BITS);
+    uint64_t pages = 0;
+
+    for (; page < end; page++) {
+        pages += test_bit(page % DIRTY_MEMORY_BLOCK_SIZE,
+                          dirty->blocks[page / DIRTY_MEMORY_BLOCK_SIZE]);
+    }
+    return pages;
+}
+
 void dirty_harvest_page(void)
 {
     stat64_add(&total_pages, 1);

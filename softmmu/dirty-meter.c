@@ -25,6 +25,7 @@
 #include "exec/ram_addr.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
+#include "sysemu/kvm.h"
 #include "trace.h"
 
 /* The best one first. */
@@ -207,11 +208,22 @@ static void end_period(CPUState *cpu, int64_t now_ns)
                           qatomic_read_i64(&dirty->slept_ns));
 }
 
-/* Have the next write to each page seen, and so counted once a period. */
-static void clear_dirty_bits(void)
+/* BQL held. */
+static void discard_log(void)
 {
     RAMBlock *block;
 
+    RCU_READ_LOCK_GUARD();
+    RAMBLOCK_FOREACH(block) {
+        if (qemu_ram_is_migratable(block)) {
+            dirty_harvest_discard(block);
+        }
+    }
+}
+
+/* Have the next write to each page seen, and so counted once a period. */
+static void clear_dirty_bits(void)
+{
     if (global_dirty_tracking & GLOBAL_DIRTY_MIGRATION) {
         return;
     }
@@ -223,12 +235,7 @@ static void clear_dirty_bits(void)
         /* The sync let go of the BQL, and the log is a migration's now. */
         return;
     }
-    RCU_READ_LOCK_GUARD();
-    RAMBLOCK_FOREACH(block) {
-        if (qemu_ram_is_migratable(block)) {
-            dirty_harvest_discard(block);
-        }
-    }
+    discard_log();
 }
 
 static void end_of_period(void *unused)
@@ -302,5 +309,34 @@ void dirty_meter_measure_end(void)
 {
     qemu_mutex_lock_iothread();
     dirty_meter_put();
+    qemu_mutex_unlock_iothread();
+}
+
+/* With KVM each sync counts what it brings; without, nobody does. */
+static bool log_counts_no_pages(void)
+{
+    return !kvm_enabled() && !(global_dirty_tracking & GLOBAL_DIRTY_MIGRATION);
+}
+
+void dirty_meter_bitmap_begin(void)
+{
+    if (log_counts_no_pages()) {
+        discard_log();
+    }
+}
+
+void dirty_meter_bitmap_end(void)
+{
+    RAMBlock *block;
+
+    qemu_mutex_lock_iothread();
+    if (log_counts_no_pages()) {
+        RCU_READ_LOCK_GUARD();
+        RAMBLOCK_FOREACH(block) {
+            if (qemu_ram_is_migratable(block)) {
+                total_dirty_pages += dirty_harvest_count(block);
+            }
+        }
+    }
     qemu_mutex_unlock_iothread();
 }

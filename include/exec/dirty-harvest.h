@@ -94,6 +94,13 @@ void dirty_harvest_finish(const DirtyHarvest *harvest);
 void dirty_harvest_discard(RAMBlock *block);
 
 /**
+ * dirty_harvest_count: how many pages of a block have their dirty bit set
+ *
+ * Called with the RCU read lock held.
+ */
+uint64_t dirty_harvest_count(RAMBlock *block);
+
+/**
  * dirty_harvest_page: count one page whose bit was cleared, and its writers
  * told, by other means
  */

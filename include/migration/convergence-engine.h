@@ -74,6 +74,7 @@ typedef struct ConvergenceParams {
     uint32_t sync_period_ms;
     uint64_t downtime_limit_ms;
     uint64_t timeout_s;                 /* 0: never */
+    int64_t timeout_from_ns;            /* when that was set; 0: at the start */
     uint64_t max_downtime_ms;
     uint64_t max_iterations;            /* passes over RAM, 0: never */
     uint64_t max_transfer_pct;          /* of guest RAM, 0: never */
@@ -232,7 +233,8 @@ typedef struct ConvergenceProgress {
 } ConvergenceProgress;
 
 typedef struct ConvergenceDecision {
-    ConvergencePhase phase;
+    ConvergencePhase phase;         /* what the policy is about */
+    ConvergencePhase told;          /* what people are told */
     uint8_t throttle_pct;           /* 0: none; the highest of all vCPUs */
     bool vcpus_throttled;           /* that is not the same for all of them */
     bool vcpus_limited;             /* the limits in the vCPU array hold */
@@ -342,6 +344,30 @@ typedef struct ConvergenceDevices {
     int64_t not_before_ns;          /* after a trial that told nothing */
 } ConvergenceDevices;
 
+/* Looks that reach back some seconds, at four a second. */
+#define CONVERGENCE_STATE_LOOKS 24
+
+typedef struct ConvergenceStateLook {
+    int64_t at_ns;
+    uint64_t remaining_bytes;
+    uint64_t sent_bytes;            /* page bytes, since the start */
+} ConvergenceStateLook;
+
+/* What people were told, and what it rests on. */
+typedef struct ConvergenceStateView {
+    ConvergenceStateLook looks[CONVERGENCE_STATE_LOOKS];
+    unsigned last, n_looks;
+    uint64_t sent_bytes;
+    bool known;
+    ConvergencePhase told;
+    int64_t left_ns[CONVERGENCE_PHASE__MAX];
+    unsigned times_left[CONVERGENCE_PHASE__MAX];
+    /* Since when the slow-down is as much as these settings allow; 0: not. */
+    int64_t most_ns;
+    uint8_t most_pct;
+    uint64_t most_limit;
+} ConvergenceStateView;
+
 /* State of the policies; one is in use at a time. */
 typedef struct ConvergenceStepState {
     uint64_t period_dirtied_bytes;
@@ -428,6 +454,7 @@ struct ConvergenceEngine {
     bool probed;
     /* What is known of the link beside the model. */
     ConvergenceLinkView link;
+    ConvergenceStateView state;
     /* The last decision stands until the next valid sample. */
     ConvergenceDecision decision;
     /* Deadline */

@@ -123,6 +123,16 @@ void dirty_meter_measure_begin(void);
 void dirty_meter_measure_end(void);
 
 /**
+ * dirty_meter_bitmap_begin, dirty_meter_bitmap_end: have total_dirty_pages count
+ * the different pages that are written in between, by vCPUs and devices
+ *
+ * For accelerators whose dirty log does not do that by itself.  BQL held for the
+ * first, and not for the second.
+ */
+void dirty_meter_bitmap_begin(void);
+void dirty_meter_bitmap_end(void);
+
+/**
  * dirty_meter_vcpu_comes, dirty_meter_vcpu_leaves: a KVM vCPU's thread has set
  * its vCPU up, or is about to take it down
  *

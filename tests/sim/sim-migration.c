@@ -245,9 +245,29 @@ static void count_reversals(SimMigration *m, const ConvergenceDecision *d)
     m->last_direction = direction;
 }
 
+/* Whether what is told comes true. */
+static void judge_state(SimMigration *m, const ConvergenceDecision *d)
+{
+    uint64_t remaining_bytes = sim_guest_remaining_bytes(&m->guest);
+    bool begins = d->told != m->told;
+    double s;
+
+    m->result.state_changes += begins;
+    m->told = d->told;
+    if (d->told != CONVERGENCE_PHASE_CONVERGING || begins ||
+        remaining_bytes < m->least_remaining_bytes) {
+        m->shrank_ns = m->now_ns;
+        m->least_remaining_bytes = remaining_bytes;
+    }
+    s = (double)(m->now_ns - m->shrank_ns) / NS_PER_S;
+    m->result.falsely_converging_s = MAX(m->result.falsely_converging_s, s);
+}
+
 static void obey(SimMigration *m, const ConvergenceDecision *d)
 {
     SimResult *r = &m->result;
+
+    judge_state(m, d);
 
     count_reversals(m, d);
     m->slowdown.throttle_pct = d->throttle_pct;

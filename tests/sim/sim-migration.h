@@ -96,6 +96,10 @@ typedef struct SimResult {
     /* Ups that follow downs and the reverse, while it was settled. */
     unsigned reversals;
     bool limited;                   /* vCPUs had limits */
+    /* Changes of the state that is told; and the longest time for which it was
+       `converging` while more remained than at any look of that time. */
+    unsigned state_changes;
+    double falsely_converging_s;
     bool stuck;
     char reason[CONVERGENCE_REASON_MAX_BYTES];
 } SimResult;
@@ -128,6 +132,9 @@ typedef struct SimMigration {
     int64_t stock_period_ns;
     double stock_dirtied_bytes, stock_wire_bytes;
     int last_direction;
+    ConvergencePhase told;
+    int64_t shrank_ns;              /* when what remains was last seen to */
+    uint64_t least_remaining_bytes; /* ... and to what, since it is told */
     GArray *record;                 /* of SimRecord */
     bool done;
     SimResult result;

@@ -21,6 +21,9 @@
 #define STEP_IS_SLOW 2.0
 /* 90th percentile over all scenarios with a steady link. */
 #define PREDICTION_MAX_PCT 20.0
+/* Of the state that is told, in a run that is not long; else one in 12 s. */
+#define MAX_STATE_CHANGES 6
+#define MAX_FALSE_S 3.0
 
 static SimResult run(const SimScenario *scenario, const char *policy)
 {
@@ -262,6 +265,27 @@ static void add(const char *what, const SimScenario *scenario,
     g_test_add_data_func(path, scenario, test);
 }
 
+/* What an alarm can be built on: few changes, and none that is not true. */
+static void test_states_are_few_and_true(void)
+{
+    static const char *const policies[] = { "step", "predictive",
+                                            "dirty-limit", SIM_POLICY_AUTO };
+
+    for (unsigned i = 0; i < sim_n_scenarios; i++) {
+        for (unsigned p = 0; p < G_N_ELEMENTS(policies); p++) {
+            SimResult r = run(&sim_scenarios[i], policies[p]);
+
+            g_test_message("%s, %s: %u changes in %.0f s, converging in vain "
+                           "for %.1f s", sim_scenarios[i].name, policies[p],
+                           r.state_changes, r.total_s,
+                           r.falsely_converging_s);
+            g_assert_cmpuint(r.state_changes, <=, MAX(MAX_STATE_CHANGES,
+                                                      r.total_s / 12));
+            g_assert_cmpfloat(r.falsely_converging_s, <=, MAX_FALSE_S);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -285,5 +309,6 @@ int main(int argc, char **argv)
     g_test_add_data_func("/sim/by-chance/dirty-limit", "dirty-limit",
                          test_guests_by_chance);
     g_test_add_func("/sim/replay", test_replay_decides_the_same);
+    g_test_add_func("/sim/states", test_states_are_few_and_true);
     return g_test_run();
 }

@@ -231,6 +231,27 @@ static void test_descriptions_name_condition_and_action(void)
     }
 }
 
+/* Set in flight, it is so long from then on, and not over already */
+static void test_timeout_set_in_flight_counts_from_then(void)
+{
+    Look look = look_begin();
+
+    look.params.timeout_s = 10;
+    look.params.timeout_from_ns = FIRST_NS + 60 * NS_PER_S;
+    g_assert_cmpint(look_after_ms(&look, 60000)->stop, ==,
+                    CONVERGENCE_STOP_NONE);
+    g_assert_cmpint(look_after_ms(&look, 69999)->stop, ==,
+                    CONVERGENCE_STOP_NONE);
+    g_assert_cmpint(look_after_ms(&look, 70000)->stop, ==,
+                    CONVERGENCE_STOP_TIMEOUT);
+    /* One that was set before the start counts from the start */
+    look.params.timeout_from_ns = FIRST_NS - NS_PER_S;
+    g_assert_cmpint(look_after_ms(&look, 9999)->stop, ==,
+                    CONVERGENCE_STOP_NONE);
+    g_assert_cmpint(look_after_ms(&look, 10000)->stop, ==,
+                    CONVERGENCE_STOP_TIMEOUT);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -251,5 +272,7 @@ int main(int argc, char **argv)
                     test_other_actions_do_not_grow_the_downtime);
     g_test_add_func("/convergence/deadline/described",
                     test_descriptions_name_condition_and_action);
+    g_test_add_func("/convergence/deadline/set-in-flight",
+                    test_timeout_set_in_flight_counts_from_then);
     return g_test_run();
 }
