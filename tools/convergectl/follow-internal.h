@@ -25,6 +25,7 @@ typedef struct Follow {
     gint64 cancel_us;               /* when we cancelled; 0: not */
     gint64 next_line_ms;
     char *shown_state;              /* of the last line that told a state */
+    gboolean reason_shown;          /* ... and whether it had a reason */
     char *event_status;             /* of the last MIGRATION event */
     gboolean asking;                /* whether to cancel */
     gboolean begun;                 /* the migration to follow is there */

@@ -76,10 +76,13 @@ static void print_lines(Follow *f, gboolean ended)
 {
     g_autofree char *line = display_line(f->look, f->track);
     const char *phase = look_phase(f->look);
+    gboolean told = f->look->reason && *f->look->reason;
 
-    if (g_strcmp0(phase, f->shown_state) != 0) {
+    if (g_strcmp0(phase, f->shown_state) != 0 ||
+        (!f->look->has_convergence && told != f->reason_shown)) {
         g_free(f->shown_state);
         f->shown_state = g_strdup(phase);
+        f->reason_shown = told;
         if (f->look->reason && *f->look->reason && !ended) {
             g_autofree char *reason = format_sanitize(f->look->reason);
 

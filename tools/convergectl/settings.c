@@ -226,6 +226,35 @@ static JsonObject *query_known(QmpClient *qmp, Known known, GError **errp)
     return names;
 }
 
+/* An action needs something that it follows upon, from here or from before. */
+static gboolean check_action(const Settings *settings, GError **errp)
+{
+    static const char *const conditions[] = {
+        "convergence-timeout", "convergence-max-iterations",
+        "convergence-max-transfer",
+    };
+
+    if (!json_object_has_member(settings->parameters,
+                                "convergence-timeout-action")) {
+        return TRUE;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(conditions); i++) {
+        JsonObject *from = json_object_has_member(settings->parameters,
+                                                  conditions[i])
+                           ? settings->parameters
+                           : settings->known_parameters;
+
+        if (json_object_get_int_member_with_default(from, conditions[i], 0)) {
+            return TRUE;
+        }
+    }
+    g_set_error_literal(errp, QMP_ERROR, QMP_ERROR_GENERIC,
+                        "--timeout-action would never be taken: say when, "
+                        "with --timeout SECONDS, --max-iterations or "
+                        "--max-transfer; nothing has been started");
+    return FALSE;
+}
+
 static gboolean check_known(Settings *settings, QmpClient *qmp,
                             JsonObject *known, GError **errp)
 {
@@ -509,6 +538,7 @@ gboolean settings_prepare(Settings *settings, QmpClient *qmp, char **note,
         query_known(qmp, KNOWN_CAPABILITY, errp) : NULL;
     if (!settings->known_capabilities ||
         !check_known(settings, qmp, settings->known_parameters, errp) ||
+        !check_action(settings, errp) ||
         !choose_policy(settings, qmp, note, errp)) {
         g_clear_pointer(note, g_free);
         return FALSE;
@@ -553,7 +583,8 @@ gboolean settings_prepare_running(Settings *settings, QmpClient *qmp,
     settings->known_parameters = query_known(qmp, KNOWN_PARAMETER, errp);
     settings->known_capabilities = json_object_new();
     return settings->known_parameters &&
-           check_known(settings, qmp, settings->known_parameters, errp);
+           check_known(settings, qmp, settings->known_parameters, errp) &&
+           check_action(settings, errp);
 }
 
 gboolean settings_apply(Settings *settings, QmpClient *qmp, GError **errp)

@@ -8,6 +8,8 @@
 
 #include "track.h"
 
+#include "format.h"
+
 /* QEMU counts pages as it sends; over less than this its bursts show */
 #define DRAIN_SPAN_MS 1000
 
@@ -160,6 +162,33 @@ static void add_point(Track *track, const Look *look)
     }
 }
 
+/* On top of what stopping now would take: it is a figure to set */
+#define DOWNTIME_MARGIN 1.2
+#define DOWNTIME_STEP_MS 100
+
+/* Where QEMU says nothing of it: one that does not end, and the way out */
+static void explain(Look *look)
+{
+    double drain = look->drain_bytes_per_s;
+    char a[FORMAT_MAX], b[FORMAT_MAX];
+    gint64 downtime_ms;
+
+    if (!look_is_running(look) || look->has_convergence ||
+        *look->reason || look->passes < 1 || !(drain > 0) ||
+        look->dirty_bytes_per_s < drain * HOPELESS_DIRTY_SHARE) {
+        return;
+    }
+    downtime_ms = look->remaining_bytes * 1000 / drain * DOWNTIME_MARGIN;
+    downtime_ms += DOWNTIME_STEP_MS - downtime_ms % DOWNTIME_STEP_MS;
+    g_free(look->reason);
+    look->reason = g_strdup_printf("does not converge: it dirties %s, the "
+        "link drains %s: more bandwidth, or a downtime-limit of %"
+        G_GINT64_FORMAT " ms, would end it%s",
+        format_rate(a, look->dirty_bytes_per_s), format_rate(b, drain),
+        downtime_ms, look->throttle_pct > 0 ? "" :
+        ", and so would auto-converge, switched on before the start");
+}
+
 void track_add(Track *track, Look *look, gint64 elapsed_ms)
 {
     /* total-time is not there during set-up, and 0 right at the end */
@@ -169,6 +198,7 @@ void track_add(Track *track, Look *look, gint64 elapsed_ms)
     look->at_ms = MAX(look->at_ms, track->max_at_ms);
     track->max_at_ms = look->at_ms;
     measure_drain(track, look);
+    explain(look);
     if (look->passes != track->pass) {
         track->pass = look->passes;
         track->pass_from_ms = look->at_ms;
