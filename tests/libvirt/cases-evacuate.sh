@@ -260,3 +260,57 @@ case_evacuate_interrupted()
     evac_ends 240 0
     evac_all_arrived "$everyone"
 }
+
+# --- beside other ways ------------------------------------------------------
+
+# What all guests have told so far, on either side: bytes of 256 pages each.
+evac_work()
+{
+    cat "$lab"/src/serial.* "$lab"/dst/serial.* | wc -c
+}
+
+# evac_virsh N: as managers do it, so many at a time.
+evac_virsh()
+{
+    # shellcheck disable=SC2086 # a list of words
+    printf '%s\n' $everyone |
+        xargs -P "$1" -I NAME virsh -q -c "$(uri_of src)" migrate NAME \
+            --live --p2p --unsafe --auto-converge \
+            --desturi "$(uri_of dst)" --migrateuri tcp://127.0.0.1
+}
+
+# evac_measure WAY COMMAND...: a line of figures.
+evac_measure()
+{
+    way=$1
+    shift
+    evac_guests
+    first=$(evac_work)
+    sleep 5
+    per_s=$((($(evac_work) - first) / 5))
+    first=$(evac_work)
+    begun_ns=$(date +%s%N)
+    "$@" >"$lab/evac.said" 2>&1 || cat "$lab/evac.said"
+    ms=$((($(date +%s%N) - begun_ns) / 1000000))
+    [ -z "$(evac_on src)" ] || fail "$way leaves $(evac_on src)"
+    printf '%s: %d ms, work of %d ms lost\n' "$way" "$ms" \
+        $((ms - ($(evac_work) - first) * 1000 / per_s)) |
+        tee -a "$logs/evacuate-beside.txt"
+    for host in $hosts; do
+        host_clear "$host"
+    done
+}
+
+# Not among the others: it measures, and takes long. EVACUATE_ROUNDS=3.
+case_evacuate_beside()
+{
+    for round in $(seq "${EVACUATE_ROUNDS:-3}"); do
+        echo "round $round" >>"$logs/evacuate-beside.txt"
+        evac_measure 'as planned' "$convergectl" evacuate --plain \
+            --connect "$(uri_of src)" --migrate-uri tcp://127.0.0.1 --unsafe \
+            --link 32MB/s --record "$logs/evacuate-beside-$round.json" \
+            "$(uri_of dst)"
+        evac_measure 'one by one' evac_virsh 1
+        evac_measure 'two at a time' evac_virsh 2
+    done
+}

@@ -222,7 +222,7 @@ static char *by_clause(const Evacuation *e)
     if (e->plan->end_s <= by_s) {
         return g_strdup("; in time, but it may get late");
     }
-    return g_strdup_printf("; %s: %u guests would not be gone by then",
+    return g_strdup_printf("; %s: %u would not be gone by then",
                            late_s <= by_s ? "probably late" : "too late",
                            e->plan->n - evacuation_gone_by(e->plan, by_s));
 }

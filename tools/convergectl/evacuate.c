@@ -57,6 +57,8 @@
 #define STUCK_TIMES 4
 #define STUCK_S 30
 #define MAX_TRIES 3
+/* What failed at once would fail at once again. */
+#define RETRY_S 2
 
 /* libvirtd may be away for that long. */
 #define RECONNECT_S 60
@@ -266,7 +268,8 @@ static void begin(Evacuation *e, EvacuateShow *show, EvacuateGuest *guest)
     };
 
     if (options->policy &&
-        !domain_set_policy(guest->domain, options->policy)) {
+        !domain_set_policy(guest->domain, options->policy) &&
+        !guest->tries) {
         evacuate_show_event(show, e, guest,
                             "its QEMU knows no policies; auto-converge it is");
     }
@@ -586,7 +589,8 @@ static void begin_next(Evacuation *e, EvacuateShow *show)
         unsigned i = e->plan->order[k];
         EvacuateGuest *guest = GUEST(e, i);
 
-        if (guest->fate != EVACUATE_WAITS) {
+        if (guest->fate != EVACUATE_WAITS ||
+            (guest->tries && seconds_since(guest->ended_us) < RETRY_S)) {
             continue;
         }
         if ((!e->link_known && n) ||
