@@ -3,7 +3,7 @@
 #
 # A thin front: each verb is a script in scripts/, which can be run alone.
 
-.PHONY: help packages qemu host demo check bench series guest libvirt clean
+.PHONY: help packages qemu host demo check bench series guest libvirt deb clean
 
 help:
 	@echo 'make demo        set up, build, and watch a write-heavy guest migrate'
@@ -22,6 +22,8 @@ help:
 	@echo 'make guest       make the Linux guest that demo and bench migrate'
 	@echo 'make libvirt     build libvirtd and virsh with our series for them in'
 	@echo '                 build/libvirt; mails for git am in its series/'
+	@echo 'make deb         packages for Debian 12 in build/deb/packages, made of'
+	@echo '                 Debian'"'"'s own source package of QEMU; as root, hours'
 	@echo 'make bench       compare with stock QEMU, or with PEER=/path/to/qemu;'
 	@echo '                 QUICK=1 takes minutes and not hours, scripts/bench'
 	@echo '                 has more settings'
@@ -51,6 +53,11 @@ libvirt: packages
 	@scripts/prepare libvirt
 	@scripts/libvirt
 	@scripts/series libvirt
+
+deb: packages
+	@scripts/packages deb
+	@scripts/fetch
+	@scripts/deb
 
 bench: qemu host
 	@scripts/bench
