@@ -75,16 +75,16 @@
 #define SUDDENLY 1.5
 /*
  * A guest that runs for a ms in each 100 ms writes in lumps; single looks at it
- * were seen to be off by ten times to either side.  So that many in a row have
- * to be low before time is given back, ...
+ * were seen to be off by ten times to either side.  So all have to be low for
+ * so long before time is given back, ...
  */
-#define CALM_LOOKS 3
+#define CALM_NS (700 * NS_PER_MS)
 /* ... at most that much a look then: from 99 % to 0 in four of them. */
 #define RELEASE_MAX 4.0
 /* This near to the end there is next to nothing to give, and much to upset. */
 #define RELEASE_LEFT_S 1.5
-/* Looks of readers that write, before none is taken for one any more. */
-#define MISTAKEN_LOOKS 2
+/* So long do readers write, before none is taken for one any more. */
+#define MISTAKEN_NS (400 * NS_PER_MS)
 /* Probes begin so long before they have to. */
 #define LEAD_S 0.5
 /* Looks that were to tell what is written again, and did not: so be it. */
@@ -102,25 +102,26 @@
 #define OUTPACED_NS NS_PER_S
 /*
  * As long as what remains reaches a new lowest mark now and then, the throttle
- * is held: it ends, if late.  After ten seconds without one it is in vain.
+ * is held: it ends, if late.  A mark counts if it was reached at this part of
+ * the drain rate or more: else the guest would lose twenty stops.  After three
+ * seconds without one in which it outpaced the link, or ten, it is in vain.
  */
 #define LOWER 0.999
+#define PACE 0.05
+#define OUTPACED_IN_VAIN_NS (3 * NS_PER_S)
 #define IN_VAIN_NS (10 * NS_PER_S)
-/* Where looks are long, as those at a guest of a TiB, not after one of them. */
-#define IN_VAIN_LOOKS 4
 /*
  * A guest that dirties no less than this part of what it did, after a second of
- * the most throttle, two looks or more, does not follow: who does not tell
+ * the most throttle, does not follow: who does not tell
  * devices from vCPUs sees a NIC like that.  If it outpaces the link by that for
  * ever, it is let be at once.
  */
 #define FOLLOWS 0.75
 #define DEAF_NS NS_PER_S
-#define DEAF_LOOKS 2
 #define COMPARE_NS (250 * NS_PER_MS)
 /*
  * Try again if the link got better or the guest calmer by so much, after ten
- * seconds, then twenty, and so on: a trial costs the guest ten.  One that did
+ * seconds, then twenty, and so on: a trial costs the guest three.  One that did
  * not follow is tried again without a reason: that costs a second.
  */
 #define BETTER 1.25
@@ -240,9 +241,9 @@ static double seek_light(ConvergencePredictiveState *state,
     bool settled, calm;
     double low;
 
-    state->calm = model->last_dirty_bytes_per_s < target * TARGET_LOW ?
-                  state->calm + 1 : 0;
-    calm = state->calm >= CALM_LOOKS;
+    state->calm_ns = model->last_dirty_bytes_per_s < target * TARGET_LOW ?
+                     state->calm_ns + model->last_interval_ns : 0;
+    calm = state->calm_ns >= CALM_NS;
     settled = model->steady_s >= LIGHT_S;
     low = may_release && (calm || settled) ? LIGHT_LOW : 0;
 
@@ -254,13 +255,15 @@ static double seek_light(ConvergencePredictiveState *state,
 
 /* The share to run with from now on. */
 static double seek(ConvergencePredictiveState *state,
+                   const ConvergenceModel *model,
                    const ConvergenceParams *params, double share, double rate,
                    double target, bool may_release)
 {
-    state->calm = rate < target * TARGET_LOW ? state->calm + 1 : 0;
+    state->calm_ns = rate < target * TARGET_LOW ?
+                     state->calm_ns + model->last_interval_ns : 0;
     if (rate > target * TARGET_HIGH) {
         share *= target / rate;
-    } else if (state->calm >= CALM_LOOKS && may_release) {
+    } else if (state->calm_ns >= CALM_NS && may_release) {
         share *= rate > 0 ? convergence_clamp(target / rate, 1, RELEASE_MAX) :
                  RELEASE_MAX;
     }
@@ -334,7 +337,6 @@ static void progress(ConvergencePredictiveState *state,
                      const ConvergenceSample *sample)
 {
     state->lowest_bytes = sample->remaining_bytes;
-    state->in_vain = 0;
     state->in_vain_ns = 0;
 }
 
@@ -347,6 +349,7 @@ static void count_looks(ConvergenceEngine *engine,
     const ConvergenceModel *model = &engine->model;
     double bound = model->drain_bytes_per_s * NO_PROGRESS;
     int64_t part_ns = MIN(sample->interval_ns, OUTPACED_NS / 2);
+    double pace_bytes;
 
     /* Before the bulk pass has ended, what remains shrinks by itself. */
     if (!is_at_most(engine, params, sample) || engine->probed ||
@@ -355,11 +358,11 @@ static void count_looks(ConvergenceEngine *engine,
         state->outpaced_ns = 0;
         return;
     }
-    if (sample->remaining_bytes < state->lowest_bytes * LOWER) {
+    state->in_vain_ns += sample->interval_ns;
+    pace_bytes = model->drain_bytes_per_s * PACE * state->in_vain_ns / NS_PER_S;
+    if (sample->remaining_bytes < state->lowest_bytes * LOWER &&
+        sample->remaining_bytes + pace_bytes < state->lowest_bytes) {
         progress(state, sample);
-    } else {
-        state->in_vain++;
-        state->in_vain_ns += sample->interval_ns;
     }
     if (model->last_dirty_bytes_per_s > bound &&
         model->last_new_bytes_per_s > bound) {
@@ -381,6 +384,17 @@ static bool some_are_spared(const ConvergenceEngine *engine,
            convergence_tells_vcpus_apart(engine, sample);
 }
 
+/* Whoever spares the wrong ones has that to find out first. */
+static bool is_in_vain(const ConvergenceEngine *engine,
+                       const ConvergenceSample *sample)
+{
+    const ConvergencePredictiveState *state = &engine->predictive;
+    bool outpaced = state->outpaced_ns >= OUTPACED_NS &&
+                    !some_are_spared(engine, sample);
+
+    return state->in_vain_ns >= (outpaced ? OUTPACED_IN_VAIN_NS : IN_VAIN_NS);
+}
+
 /* Of all looks at the most throttle, since there was less of it. */
 static void learn_held(ConvergenceEngine *engine,
                        const ConvergenceParams *params,
@@ -392,12 +406,10 @@ static void learn_held(ConvergenceEngine *engine,
         engine->devices.tried || some_are_spared(engine, sample)) {
         state->held_bytes = 0;
         state->held_ns = 0;
-        state->held = 0;
-        return;
+            return;
     }
     state->held_bytes += sample->touched_bytes;
     state->held_ns += sample->interval_ns;
-    state->held++;
 }
 
 /*
@@ -413,7 +425,7 @@ static bool held_in_vain(const ConvergenceEngine *engine,
     double rate = held_rate(state);
 
     return params->max_throttle_pct >= HOLD_LEAST_PCT &&
-           state->held >= DEAF_LOOKS && state->held_ns >= DEAF_NS &&
+           state->held_ns >= DEAF_NS &&
            rate > model->drain_bytes_per_s * NO_PROGRESS &&
            (sample->bulk_pass ? rate > model->drain_bytes_per_s :
             convergence_model_remaining_s(model, sample->remaining_bytes,
@@ -504,7 +516,7 @@ static bool readers_write(const ConvergenceEngine *engine,
 }
 
 /*
- * Two looks in a row tell that from a burst, and from a lump.  Returns: whether
+ * It has to go on to be told from a burst, and from a lump.  Returns: whether
  * nobody is spared from now on, until more is known.
  */
 static bool doubt_readers(ConvergenceEngine *engine,
@@ -518,12 +530,15 @@ static bool doubt_readers(ConvergenceEngine *engine,
         /* Beside idle ones a writer gets less done in its 1 %: seen on TCG. */
         convergence_estimate_stop(engine);
     } else if (!readers_write(engine, params, sample, target)) {
-        state->mistaken = 0;
+        state->mistaken_ns = 0;
         return false;
-    } else if (++state->mistaken < MISTAKEN_LOOKS) {
-        return false;
+    } else {
+        state->mistaken_ns += sample->interval_ns;
+        if (state->mistaken_ns < MISTAKEN_NS) {
+            return false;
+        }
     }
-    state->mistaken = 0;
+    state->mistaken_ns = 0;
     state->outpaced_ns = 0;
     progress(state, sample);
     convergence_estimate_strike(engine, sample);
@@ -575,7 +590,7 @@ static void slow_down(ConvergenceEngine *engine,
         share = seek_light(&engine->predictive, model, params, before, target,
                            may_release);
     } else {
-        share = seek(&engine->predictive, params, before, rate, target,
+        share = seek(&engine->predictive, model, params, before, rate, target,
                      may_release);
     }
     changes = throttle(engine, params, sample, share, decision);
@@ -733,8 +748,7 @@ static void predictive_decide(ConvergenceEngine *engine,
     }
     count_looks(engine, params, sample);
     state->was_deaf = is_deaf(engine, params, sample);
-    if (state->was_deaf || (state->in_vain_ns >= IN_VAIN_NS &&
-                            state->in_vain >= IN_VAIN_LOOKS)) {
+    if (state->was_deaf || is_in_vain(engine, sample)) {
         give_up(engine, params, sample, decision);
         return;
     }

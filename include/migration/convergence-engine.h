@@ -382,17 +382,15 @@ typedef struct ConvergencePredictiveState {
     unsigned unsure;                /* looks too short to tell */
     int64_t ends_by_ns;             /* what follows the bulk pass; 0: not yet */
     int64_t outpaced_ns;            /* at the most throttle, and too fast */
-    int64_t in_vain_ns;             /* and without a new lowest */
-    unsigned in_vain;               /* looks in that time */
+    int64_t in_vain_ns;             /* since the last lowest mark */
     /* Dirty rate before it was slowed; and what was, at the most throttle. */
     double begin_bytes_per_s;
     double held_bytes;
     int64_t held_ns;
-    unsigned held;                  /* looks in that time */
     /* That rate was not known: it runs free for a look, to compare. */
     bool comparing;
-    unsigned calm;                  /* looks in a row well below the target */
-    unsigned mistaken;              /* looks that those told to read spoil */
+    int64_t calm_ns;                /* for so long well below the target */
+    int64_t mistaken_ns;            /* those told to read spoil looks */
     /* After it gave up. */
     int64_t given_up_ns;
     double free_bytes_per_s;        /* dirty rate since */

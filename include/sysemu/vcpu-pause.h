@@ -9,7 +9,7 @@
  * A vCPU at 99 % runs for 0.8 ms in each 80 ms.  Programs in the guest see one
  * long silence of that, and none of its single sleeps tells how long it was.
  * So sleeps belong together as long as the vCPU runs for at most 5 % of the
- * time: each sleep earns it a nineteenth of itself, up to what half a second
+ * time: each sleep earns it some of its own length, up to what half a second
  * earns, and what it runs is taken off that.  Once it ran for more, it lived on.
  *
  * Copyright (c) 2026 The Converge developers
