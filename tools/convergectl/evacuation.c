@@ -7,7 +7,6 @@
  */
 
 #include "evacuation.h"
-#include "tail-forecast.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,7 +20,15 @@
  */
 #define GUEST_ERROR 0.26
 
-/* A guest that no throttle helps keeps the link for so many passes more. */
+/*
+ * The engine slows a guest until what it dirties is a fifth of what is sent
+ * (CONVERGENCE_RHO), by 99 % at most.
+ */
+#define AIM 0.2
+#define LEAST_SHARE 0.01
+
+/* One that still keeps up with the link then keeps it for so many passes. */
+#define STUCK_PART 0.98
 #define STUCK_PASSES 4
 
 /* A time that is over, although rounding has left something of it */
@@ -145,26 +152,35 @@ gboolean evacuation_may_start(const EvacuationTerms *terms,
                                     terms->links_bytes_per_s[destination]));
 }
 
+/* What a guest dirties of what is sent meanwhile, slowed down to @share */
+static double dirtied_part(const WriteModel *writes, double share,
+                           double bytes, double rate_bytes_per_s)
+{
+    WriteModel slowed = *writes;
+
+    slowed.rate_bytes_per_s *= share;
+    return write_model_dirtied(&slowed, bytes / rate_bytes_per_s) / bytes;
+}
+
 double evacuation_tail_bytes(const WriteModel *writes, double dirty_bytes,
                              double rate_bytes_per_s, double downtime_s,
                              gboolean *stuck)
 {
-    WriteModel slowed;
-    int pct;
+    double least_part;
 
     *stuck = FALSE;
     if (dirty_bytes <= downtime_s * rate_bytes_per_s) {
         return dirty_bytes;
     }
-    pct = forecast_least_throttle_pct(writes, dirty_bytes, rate_bytes_per_s,
-                                      downtime_s);
-    if (pct >= 100) {
+    least_part = dirtied_part(writes, LEAST_SHARE, dirty_bytes,
+                              rate_bytes_per_s);
+    if (least_part > STUCK_PART) {
         *stuck = TRUE;
         return STUCK_PASSES * dirty_bytes;
     }
-    slowed = write_model_throttled(writes, pct);
-    return forecast_migration(&slowed, dirty_bytes, rate_bytes_per_s,
-                              downtime_s).total_s * rate_bytes_per_s;
+    return dirty_bytes /
+           (1 - CLAMP(dirtied_part(writes, 1, dirty_bytes, rate_bytes_per_s),
+                      least_part, MAX(least_part, AIM)));
 }
 
 /* With the link for itself */
