@@ -334,6 +334,9 @@ static Outcome empty_host(const Host *host, const Way *way,
 
     evening.terms.parallel = way->parallel;
     evening.terms.even = way->parallel > 0;
+    if (way->order == BY_PLAN && !way->parallel) {
+        evacuation_choose(&evening.terms, host->guests, host->n);
+    }
     make_order(host, &evening.terms, way->order, order, &evening.outcome);
     for (;;) {
         while (begun < host->n &&

@@ -224,6 +224,10 @@ static void plan_again(Evacuation *e)
         }
     }
     g_clear_pointer(&e->plan, evacuation_plan_free);
+    if (!e->options->parallel) {
+        e->terms.parallel = 0;
+        evacuation_choose(&e->terms, known, n);
+    }
     e->plan = evacuation_plan(&e->terms, known, n,
                               MAX(by_monotonic_s(e), 0));
     e->planned_us = g_get_monotonic_time();

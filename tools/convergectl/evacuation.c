@@ -31,6 +31,10 @@
 #define STUCK_PART 0.98
 #define STUCK_PASSES 4
 
+/* Managers' default, and how much sooner the rule has to be than that */
+#define USUAL_PARALLEL 2
+#define CLEARLY_SOONER 0.93
+
 /* A time that is over, although rounding has left something of it */
 #define NOW_S 1e-9
 
@@ -568,7 +572,8 @@ EvacuationPlan *evacuation_plan(const EvacuationTerms *terms,
             .runs = guests[i].stage != EVACUATION_WAITING,
         };
     }
-    for (Order kind = 0; kind < N_ORDERS; kind++) {
+    /* As managers do it is in their order, too. */
+    for (Order kind = terms->even ? AS_GIVEN : 0; kind < N_ORDERS; kind++) {
         EvacuationPlan *plan;
 
         qsort(lengths, n, sizeof(*lengths),
@@ -582,6 +587,22 @@ EvacuationPlan *evacuation_plan(const EvacuationTerms *terms,
         g_clear_pointer(&plan, evacuation_plan_free);
     }
     return best;
+}
+
+void evacuation_choose(EvacuationTerms *terms, const EvacuationGuest *guests,
+                       unsigned n)
+{
+    EvacuationTerms usual = *terms;
+    g_autoptr(EvacuationPlan) by_rule = NULL, two_by_two = NULL;
+
+    terms->even = FALSE;
+    by_rule = evacuation_plan(terms, guests, n, 0);
+    usual.parallel = USUAL_PARALLEL;
+    usual.even = TRUE;
+    two_by_two = evacuation_plan(&usual, guests, n, 0);
+    if (by_rule->end_s > two_by_two->end_s * CLEARLY_SOONER) {
+        *terms = usual;
+    }
 }
 
 void evacuation_plan_free(EvacuationPlan *plan)

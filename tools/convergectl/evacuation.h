@@ -120,6 +120,15 @@ EvacuationPlan *evacuation_plan(const EvacuationTerms *terms,
                                 const EvacuationGuest *guests, unsigned n,
                                 double by_s);
 
+/*
+ * Two at a time that share the link evenly, as managers do it, if the rule is
+ * not clearly sooner: where two fill the link there is next to nothing to gain,
+ * and what the plan is wrong by may be more than that.  To be called with
+ * @terms->parallel 0.
+ */
+void evacuation_choose(EvacuationTerms *terms, const EvacuationGuest *guests,
+                       unsigned n);
+
 /* How many are gone by then */
 unsigned evacuation_gone_by(const EvacuationPlan *plan, double by_s);
 
