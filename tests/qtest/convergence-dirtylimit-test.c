@@ -158,14 +158,19 @@ static int64_t calc_dirty_rate(QTestState *vm)
 static void test_calc_dirty_rate(void)
 {
     QTestState *vm = vm_start_writer();
-    int64_t rate;
+    int64_t rate = 0, least = vm_has_one_thread(vm) ? 100 : 150;
 
     vm_wait_guest_up(vm);
 
-    /* Every page of its 192 MB, and each once. */
-    rate = calc_dirty_rate(vm);
-    g_test_message("unlimited: %" PRId64 " MB/s", rate);
-    g_assert_cmpint(rate, >=, vm_has_one_thread(vm) ? 100 : 150);
+    /*
+     * Every page of its 192 MB, and each once; not all of them in a second in
+     * which the host has other work.
+     */
+    for (int tries = 0; tries < 5 && rate < least; tries++) {
+        rate = calc_dirty_rate(vm);
+        g_test_message("unlimited: %" PRId64 " MB/s", rate);
+    }
+    g_assert_cmpint(rate, >=, least);
     g_assert_cmpint(rate, <=, 193);
 
     vm_set_limit(vm, 20);
