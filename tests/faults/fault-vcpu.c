@@ -25,7 +25,13 @@
  */
 #define SENDER_LIMIT_MB 1
 #define SENDER_SPAN_MS 1000
+/*
+ * Both vCPUs awake at each moment, a shoot-down takes 60 us on a host with
+ * nothing else to do, five times as long as soon as one of them idles.  That
+ * they are served at all is what holds there too: without, it is 341 a second.
+ */
 #define SENDER_KEEPS_PCT 35
+#define SENDER_SERVED_PER_S 700
 #define SENDER_TRIES_MIN 3
 #define SENDER_TRIES_MAX 6
 #define PAGES_PER_MB 256.0
@@ -300,7 +306,8 @@ static gboolean try_sender(FaultRun *run, World *world, SenderSpeed *best,
 
 static gboolean keeps_speed(const SenderSpeed *best)
 {
-    return best->limited_per_s >= best->free_per_s * SENDER_KEEPS_PCT / 100;
+    return best->limited_per_s >= MIN(best->free_per_s * SENDER_KEEPS_PCT / 100,
+                                      SENDER_SERVED_PER_S);
 }
 
 /*
@@ -336,8 +343,8 @@ static gboolean interrupted_while_limited(FaultRun *run, GError **errp)
     if (!keeps_speed(&best)) {
         g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED,
                     "a vCPU that interrupts a limited one keeps %.0f of %.0f "
-                    "a second, less than %d %%", best.limited_per_s,
-                    best.free_per_s, SENDER_KEEPS_PCT);
+                    "a second, less than %d %% and %d", best.limited_per_s,
+                    best.free_per_s, SENDER_KEEPS_PCT, SENDER_SERVED_PER_S);
         return FALSE;
     }
     return world_check_guest(world, errp);
