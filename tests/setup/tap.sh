@@ -13,7 +13,9 @@ trap 'rm -rf "$work"' EXIT
 
 # What the caller asked of his own run is not for those that are tested here.
 unset SUITE SUITE_LIMIT_S TEST_LIMIT_S QEMU_TARBALL PEER JOBS HOST \
-    CONVERGE_ANY_RELEASE CONVERGE_SRC CONVERGE_TOP
+    CONVERGE_ANY_RELEASE CONVERGE_SRC CONVERGE_TOP BASE
+CONVERGE_BASE=7.2
+export CONVERGE_BASE
 
 # The last try failed, and said so in one line that holds all of these texts.
 failed_saying()
