@@ -16,9 +16,7 @@
 #include "io/channel-file.h"
 #include "io/channel-socket.h"
 #include "io/channel-tls.h"
-#include "migration.h"
-#include "qemu-file.h"
-#include "ram.h"
+#include "convergence-base.h"
 #include "convergence-channel.h"
 #ifdef CONFIG_LINUX
 #include <sys/ioctl.h>

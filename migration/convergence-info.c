@@ -118,7 +118,7 @@ void hmp_convergence_info(Monitor *mon, const MigrationInfo *info)
     const ConvergenceInfo *c = info->convergence;
     const ConvergenceVcpuInfoList *vcpu;
 
-    if (!info->has_convergence) {
+    if (!c) {
         return;
     }
     monitor_printf(mon, "convergence: %s, policy %s, progress %" PRId64

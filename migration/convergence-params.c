@@ -17,14 +17,13 @@
 #include "qapi/qapi-visit-convergence.h"
 #include "qapi/qapi-visit-migration.h"
 #include "qapi/qmp/qdict.h"
-#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "hw/qdev-properties.h"
 #include "hw/core/qdev-prop-internal.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "migration/convergence.h"
-#include "migration.h"
+#include "convergence-base.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 
@@ -100,7 +99,7 @@ void convergence_params_init(MigrationParameters *params)
     params->has_convergence_max_transfer = true;
     params->has_convergence_timeout_action = true;
     params->has_vcpu_dirty_limit = true;
-    params->has_avail_switchover_bandwidth = true;
+    convergence_base_params_init(params);
 }
 
 static bool check_range(const char *name, bool present, uint64_t value,
@@ -199,10 +198,7 @@ bool convergence_params_check(MigrationParameters *params, Error **errp)
         check_range("vcpu-dirty-limit", params->has_vcpu_dirty_limit,
                     params->vcpu_dirty_limit, 0, VCPU_LIMIT_MAX_MB, "MB/s",
                     errp) &&
-        check_range("avail-switchover-bandwidth",
-                    params->has_avail_switchover_bandwidth,
-                    params->avail_switchover_bandwidth, 0, INT64_MAX,
-                    "bytes/s", errp);
+        convergence_base_params_check(params, errp);
 }
 
 /* As QEMU was started with.  Known once a client has set something. */
@@ -259,9 +255,7 @@ void convergence_params_apply(MigrateSetParameters *set,
     if (set->has_vcpu_dirty_limit) {
         params->vcpu_dirty_limit = set->vcpu_dirty_limit;
     }
-    if (set->has_avail_switchover_bandwidth) {
-        params->avail_switchover_bandwidth = set->avail_switchover_bandwidth;
-    }
+    convergence_base_params_apply(set, params);
     /* The old names; where both are given the new one wins. */
     if (set->has_x_cpu_throttle_initial && !set->has_cpu_throttle_initial) {
         params->cpu_throttle_initial = set->x_cpu_throttle_initial;
@@ -284,7 +278,7 @@ void convergence_params_query(MigrationParameters *copy,
     copy->convergence_max_transfer = params->convergence_max_transfer;
     copy->convergence_timeout_action = params->convergence_timeout_action;
     copy->vcpu_dirty_limit = params->vcpu_dirty_limit;
-    copy->avail_switchover_bandwidth = params->avail_switchover_bandwidth;
+    convergence_base_params_query(copy, params);
 }
 
 static const ConvergencePolicyOps *resolve_policy(ConvergencePolicyName name,
@@ -354,24 +348,15 @@ void hmp_convergence_params(Monitor *mon, const MigrationParameters *params)
                        params->convergence_timeout_action));
     monitor_printf(mon, "vcpu-dirty-limit: %" PRIu64 " MB/s\n",
                    params->vcpu_dirty_limit);
-    monitor_printf(mon, "avail-switchover-bandwidth: %" PRIu64
-                   " bytes/second\n", params->avail_switchover_bandwidth);
-}
-
-static void visit_mib(Visitor *v, const char *name, uint64_t *bytes,
-                      Error **errp)
-{
-    g_autofree char *text = NULL;
-
-    if (visit_type_str(v, name, &text, errp) &&
-        qemu_strtosz_MiB(text, NULL, bytes) < 0) {
-        error_setg(errp, "Invalid size %s", text);
-    }
+    convergence_base_params_show(mon, params);
 }
 
 void hmp_convergence_set_parameter(MigrateSetParameters *set, int parameter,
                                    Visitor *v, const char *name, Error **errp)
 {
+    if (convergence_base_params_set(set, parameter, v, name, errp)) {
+        return;
+    }
     switch (parameter) {
     case MIGRATION_PARAMETER_CONVERGENCE_POLICY:
         set->has_convergence_policy = true;
@@ -406,11 +391,6 @@ void hmp_convergence_set_parameter(MigrateSetParameters *set, int parameter,
     case MIGRATION_PARAMETER_VCPU_DIRTY_LIMIT:
         set->has_vcpu_dirty_limit = true;
         visit_type_uint64(v, name, &set->vcpu_dirty_limit, errp);
-        break;
-    case MIGRATION_PARAMETER_AVAIL_SWITCHOVER_BANDWIDTH:
-        /* Of MiB/s, if it has no unit, as max-bandwidth here. */
-        set->has_avail_switchover_bandwidth = true;
-        visit_mib(v, name, &set->avail_switchover_bandwidth, errp);
         break;
     case MIGRATION_PARAMETER_X_CPU_THROTTLE_INITIAL:
         warn_report("x-cpu-throttle-initial is deprecated, use "

@@ -26,7 +26,7 @@
 #include "sysemu/cpu-throttle.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/runstate.h"
-#include "block.h"
+#include "convergence-base.h"
 #include "convergence-sample.h"
 #include "migration.h"
 #include "ram.h"
@@ -368,7 +368,7 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
         .sync_busy_ns = convergence_sampler_sync_busy_ns(sampler),
         .throttle_pct = cpu_throttle_get_percentage(),
         .bulk_pass = bulk_pass,
-        .valid = runstate_is_running() && !blk_mig_bulk_active() &&
+        .valid = runstate_is_running() && !convergence_base_block_bulk() &&
                  !sampler->interrupted,
     };
 

@@ -26,11 +26,9 @@
 #include "qemu/timer.h"
 #include "hw/core/cpu.h"
 #include "hw/qdev-core.h"
+#include "convergence-base.h"
 #include "convergence-channel.h"
 #include "convergence-switchover.h"
-#include "migration.h"
-#include "qemu-file.h"
-#include "ram.h"
 #include "trace.h"
 #ifdef CONFIG_LINUX
 #include <linux/sockios.h>

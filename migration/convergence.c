@@ -30,7 +30,7 @@
 #include "sysemu/dirtylimit.h"
 #include "sysemu/runstate.h"
 #include "sysemu/vcpu-slowdown.h"
-#include "block.h"
+#include "convergence-base.h"
 #include "convergence-channel.h"
 #include "convergence-info.h"
 #include "convergence-sample.h"
@@ -428,7 +428,7 @@ void convergence_end(void)
 
 bool convergence_is_ending(const MigrationState *s)
 {
-    return s->cleanup_bh != NULL;
+    return convergence_base_is_ending(s);
 }
 
 /*
@@ -490,7 +490,7 @@ static bool clock_is_due(void)
 {
     return qatomic_read(&convergence.running) &&
            qatomic_read(&convergence.may_slow) &&
-           migrate_auto_converge() && !blk_mig_bulk_active() &&
+           migrate_auto_converge() && !convergence_base_block_bulk() &&
            now_ns() >= qatomic_read_i64(&convergence.next_sync_ns);
 }
 
@@ -1074,8 +1074,7 @@ void convergence_fill_info(MigrationInfo *info)
         info->expected_downtime =
             convergence.engine.decision.predicted_downtime_ms;
     }
-    info->has_convergence = true;
-    info->convergence = convergence_info_new(&(ConvergenceView) {
+    convergence_base_set_info(info, convergence_info_new(&(ConvergenceView) {
         .engine = &convergence.engine,
         .sampler = &convergence.sampler,
         .policy = convergence.engine.policy ?
@@ -1095,5 +1094,5 @@ void convergence_fill_info(MigrationInfo *info)
                             vcpu_slowdown_longest_pause_ns() :
                             convergence.longest_pause_ns,
         .now_ns = now_ns(),
-    }, info->status);
+    }, info->status));
 }

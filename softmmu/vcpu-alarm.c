@@ -31,6 +31,7 @@
 #include "sysemu/kvm.h"
 #include "sysemu/tcg.h"
 #include "sysemu/vcpu-alarm.h"
+#include "sysemu/vcpu-base.h"
 
 #if defined(CONFIG_LINUX) && defined(SIGEV_THREAD_ID)
 
@@ -53,7 +54,7 @@ static __thread VcpuAlarm alarm_of_thread;
 static void leave_guest_code(int signal, siginfo_t *info, void *context)
 {
     if (current_cpu) {
-        cpu_exit(current_cpu);
+        vcpu_base_ask_out(current_cpu);
     }
 }
 

@@ -60,7 +60,7 @@ static bool any_but_timer(const uint32_t *irr, uint32_t lvt_timer)
 
 static bool waits_in_qemu(CPUState *cpu)
 {
-    DeviceState *apic = X86_CPU(cpu)->apic_state;
+    Object *apic = OBJECT(X86_CPU(cpu)->apic_state);
     uint32_t requests = cpu->interrupt_request;
     APICCommonState *s;
 

@@ -239,8 +239,6 @@ extern const PropertyInfo qdev_prop_convergence_meter;
                        ConvergenceTimeoutAction),                           \
     DEFINE_PROP_UINT64("vcpu-dirty-limit", _state,                          \
                        _field.vcpu_dirty_limit, 0),                         \
-    DEFINE_PROP_SIZE("avail-switchover-bandwidth", _state,                  \
-                     _field.avail_switchover_bandwidth, 0),                 \
     {                                                                       \
         .name = "x-convergence-meter",                                      \
         .info = &qdev_prop_convergence_meter,                               \
