@@ -73,12 +73,12 @@ static int queued_bytes(MigrationState *s)
 
 uint64_t convergence_channel_sent_bytes(MigrationState *s)
 {
-    uint64_t bytes = ram_counters.multifd_bytes;
+    uint64_t bytes = stat64_get(&mig_stats.multifd_bytes);
 
     QEMU_LOCK_GUARD(&s->qemu_file_lock);
     if (s->to_dst_file) {
         /* The other function of that name flushes the stream first. */
-        bytes += qemu_file_total_transferred_fast(s->to_dst_file) -
+        bytes += qemu_file_transferred(s->to_dst_file) -
                  queued_bytes(s);
     }
     return bytes;

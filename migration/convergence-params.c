@@ -16,7 +16,7 @@
 #include "qapi/qapi-commands-migration.h"
 #include "qapi/qapi-visit-convergence.h"
 #include "qapi/qapi-visit-migration.h"
-#include "qapi/qmp/qdict.h"
+#include "qobject/qdict.h"
 #include "qemu/error-report.h"
 #include "hw/qdev-properties.h"
 #include "hw/core/qdev-prop-internal.h"
@@ -47,7 +47,7 @@ QEMU_BUILD_BUG_ON((int)CONVERGENCE_TIMEOUT_ACTION__MAX !=
                   (int)CONVERGENCE_ACTION__MAX);
 
 const PropertyInfo qdev_prop_convergence_policy = {
-    .name = "ConvergencePolicyName",
+    .type = "ConvergencePolicyName",
     .description = "step/predictive/dirty-limit/auto",
     .enum_table = &ConvergencePolicyName_lookup,
     .get = qdev_propinfo_get_enum,
@@ -56,7 +56,7 @@ const PropertyInfo qdev_prop_convergence_policy = {
 };
 
 const PropertyInfo qdev_prop_convergence_timeout_action = {
-    .name = "ConvergenceTimeoutAction",
+    .type = "ConvergenceTimeoutAction",
     .description = "downtime/stop/postcopy/abort",
     .enum_table = &ConvergenceTimeoutAction_lookup,
     .get = qdev_propinfo_get_enum,
@@ -83,7 +83,7 @@ static void get_meter(Object *obj, Visitor *v, const char *name, void *opaque,
 }
 
 const PropertyInfo qdev_prop_convergence_meter = {
-    .name = "str",
+    .type = "str",
     .description = "for tests: use the meter of that name, or none",
     .get = get_meter,
     .set = set_meter,
@@ -147,7 +147,7 @@ static bool check_action(const MigrationParameters *params, Error **errp)
            CONVERGENCE_TIMEOUT_ACTION_POSTCOPY ||
            now->convergence_timeout_action ==
            CONVERGENCE_TIMEOUT_ACTION_POSTCOPY ||
-           check_postcopy(migrate_postcopy_ram(), migrate_use_multifd(), errp);
+           check_postcopy(migrate_postcopy_ram(), migrate_multifd(), errp);
 }
 
 bool convergence_caps_check(const bool *caps, Error **errp)

@@ -51,8 +51,8 @@ static void take_base(ConvergenceSampler *sampler, int64_t now_ns,
     sampler->base = (SampleBase) {
         .now_ns = now_ns,
         .remaining_bytes = remaining_bytes,
-        .wire_bytes = ram_counters.transferred,
-        .zero_pages = ram_counters.duplicate,
+        .wire_bytes = migration_transferred_bytes(),
+        .zero_pages = stat64_get(&mig_stats.zero_pages),
         .sent_pages = sent_pages(),
         .harvested_pages = dirty_harvest_total_pages(),
         .unseen_pages = dirty_harvest_total_unseen_pages(),
@@ -359,9 +359,9 @@ ConvergenceSample convergence_sampler_sync_end(ConvergenceSampler *sampler,
         .interval_ns = now_ns - base->now_ns,
         .dirtied_bytes = dirtied_bytes,
         .drained_bytes = carried_bytes(base, gone_bytes),
-        .zero_bytes = pages_to_bytes(ram_counters.duplicate -
+        .zero_bytes = pages_to_bytes(stat64_get(&mig_stats.zero_pages) -
                                      base->zero_pages),
-        .wire_bytes = ram_counters.transferred - base->wire_bytes,
+        .wire_bytes = migration_transferred_bytes() - base->wire_bytes,
         .remaining_bytes = after,
         .sync_cost_ns = now_ns - sampler->sync_begin_ns +
                         sampler->log_cleared_ns,

@@ -165,7 +165,7 @@ static void find_sockets(MigrationState *s)
 
     stream.n_fds = 0;
     stream.searched_ns = 0;
-    stream.n_channels = migrate_use_multifd() ? 1 + migrate_multifd_channels()
+    stream.n_channels = migrate_multifd() ? 1 + migrate_multifd_channels()
                                               : 1;
     memset(&stream.peer, 0, sizeof(stream.peer));
     stream.peer_size = sizeof(stream.peer);
@@ -249,8 +249,8 @@ ConvergenceLinkLook convergence_stream_look(MigrationState *s, int64_t now_ns)
     ConvergenceLinkLook look = {
         .now_ns = now_ns,
         .busy_ns = -1,
-        .sent_bytes = qemu_file_total_transferred_fast(s->to_dst_file) +
-                      ram_counters.multifd_bytes,
+        .sent_bytes = qemu_file_transferred(s->to_dst_file) +
+                      stat64_get(&mig_stats.multifd_bytes),
     };
 
     look_at_sockets(&look);
@@ -262,7 +262,7 @@ void convergence_downtime_part(MigrationState *s, ConvergenceDowntimePart part,
 {
     stream.begin_ns[part] = now_ns;
     stream.begin_bytes[part] =
-        qemu_file_total_transferred_fast(s->to_dst_file);
+        qemu_file_transferred(s->to_dst_file);
 }
 
 static int64_t part_us(ConvergenceDowntimePart from, int64_t end_ns)
@@ -286,7 +286,7 @@ void convergence_downtime_end(MigrationState *s, int64_t now_ns,
         qatomic_read(&s->start_postcopy)) {
         return;
     }
-    devices_bytes = qemu_file_total_transferred_fast(s->to_dst_file) -
+    devices_bytes = qemu_file_transferred(s->to_dst_file) -
                     stream.begin_bytes[CONVERGENCE_DOWNTIME_DEVICES];
     queued_bytes = convergence_stream_look(s, now_ns).queued_bytes;
     /* That the guest stands still for beyond what QEMU calls the downtime. */

@@ -202,7 +202,7 @@ static ConvergenceProgress make_progress(void)
     return (ConvergenceProgress) {
         .now_ns = now_ns(),
         .passes = convergence.passes,
-        .sent_bytes = ram_counters.transferred,
+        .sent_bytes = migration_transferred_bytes(),
         .ram_bytes = convergence.present_bytes,
         .remaining_bytes = ram_bytes_remaining(),
     };
@@ -312,7 +312,7 @@ void convergence_start(MigrationState *s)
     int64_t census_ns = now_ns() - now;
     char begin[CONVERGENCE_REASON_MAX_BYTES];
 
-    qemu_mutex_lock_iothread();
+    bql_lock();
     qemu_mutex_lock(&convergence.lock);
     convergence.sampler.meter_dropped = false;
     take_user_params(s);
@@ -365,7 +365,7 @@ void convergence_start(MigrationState *s)
     qatomic_set(&convergence.may_slow, true);
     qatomic_set(&convergence.running, true);
     start_watch();
-    qemu_mutex_unlock_iothread();
+    bql_unlock();
 }
 
 /* A cancel, in the main thread, begins no downtime: the guest runs on. */
@@ -383,13 +383,13 @@ static void note_downtime(ConvergenceDowntimePart part)
 
 void convergence_switchover(void)
 {
-    bool locked = qemu_mutex_iothread_locked();
+    bool locked = bql_locked();
 
     if (!qatomic_read(&convergence.running)) {
         return;
     }
     if (!locked) {
-        qemu_mutex_lock_iothread();
+        bql_lock();
     }
     /* A decision under way is over by now: it is made with the BQL held. */
     qatomic_set(&convergence.may_slow, false);
@@ -399,7 +399,7 @@ void convergence_switchover(void)
     /* Once more at the end, when those that slept have woken. */
     convergence.longest_pause_ns = vcpu_slowdown_longest_pause_ns();
     if (!locked) {
-        qemu_mutex_unlock_iothread();
+        bql_unlock();
     }
 }
 

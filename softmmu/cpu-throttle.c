@@ -46,7 +46,7 @@
 #include "monitor/monitor.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-convergence.h"
-#include "qapi/qmp/qdict.h"
+#include "qobject/qdict.h"
 #include "sysemu/cpu-throttle.h"
 #include "sysemu/vcpu-slowdown.h"
 

@@ -19,7 +19,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "cpu.h"
-#include "exec/ram_addr.h"
+#include "system/ram_addr.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirty-ring.h"
 #include "sysemu/kvm.h"
@@ -74,7 +74,7 @@ static KVMSlot *count_if_new(CPUState *cpu, uint32_t as_and_slot,
     }
     addr = slot->ram_start_offset + offset * qemu_real_host_page_size();
     /* A display's refresh syncs and protects all, too, and harvests nothing. */
-    if (!cpu_physical_memory_get_dirty_flag(addr, DIRTY_MEMORY_MIGRATION)) {
+    if (!physical_memory_get_dirty_flag(addr, DIRTY_MEMORY_MIGRATION)) {
         dirty_meter_count_page(cpu, addr);
     }
     return slot;

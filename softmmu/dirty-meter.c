@@ -21,8 +21,8 @@
 #include "qapi/error.h"
 #include "cpu.h"
 #include "exec/dirty-harvest.h"
-#include "exec/memory.h"
-#include "exec/ram_addr.h"
+#include "system/memory.h"
+#include "system/ram_addr.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/kvm.h"
@@ -229,7 +229,7 @@ static void clear_dirty_bits(void)
     }
     if (dirty_meter_is_polled()) {
         /* What KVM has, in rings or in its log. */
-        memory_global_dirty_log_sync();
+        memory_global_dirty_log_sync(false);
     }
     if (global_dirty_tracking & GLOBAL_DIRTY_MIGRATION) {
         /* The sync let go of the BQL, and the log is a migration's now. */
@@ -267,7 +267,7 @@ static void start(int64_t first_period_ns)
                                           NULL);
     }
     meter.running = true;
-    memory_global_dirty_log_start(GLOBAL_DIRTY_LIMIT);
+    memory_global_dirty_log_start(GLOBAL_DIRTY_LIMIT, &error_abort);
     clear_dirty_bits();
     CPU_FOREACH(cpu) {
         cpu->slowdown.dirty.rate_bytes_per_s = 0;
@@ -292,7 +292,7 @@ void dirty_meter_put(void)
 
 void dirty_meter_measure_begin(void)
 {
-    qemu_mutex_lock_iothread();
+    bql_lock();
     dirty_meter_look_at_all();
     meter.users++;
     if (!meter.running) {
@@ -302,14 +302,14 @@ void dirty_meter_measure_begin(void)
          */
         start(PERIOD_NS * 3 / 2);
     }
-    qemu_mutex_unlock_iothread();
+    bql_unlock();
 }
 
 void dirty_meter_measure_end(void)
 {
-    qemu_mutex_lock_iothread();
+    bql_lock();
     dirty_meter_put();
-    qemu_mutex_unlock_iothread();
+    bql_unlock();
 }
 
 /* With KVM each sync counts what it brings; without, nobody does. */

@@ -35,7 +35,7 @@
 #include "qemu/timer.h"
 #include "qapi/error.h"
 #include "cpu.h"
-#include "exec/exec-all.h"
+#include "exec/cputlb.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/kvm.h"

@@ -15,7 +15,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "cpu.h"
-#include "exec/exec-all.h"
+#include "exec/cputlb.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/kvm.h"
 #include "sysemu/tcg.h"
@@ -204,7 +204,7 @@ bool vcpu_interrupts_are_told(void)
 
 void vcpu_nap(int64_t nap_ns)
 {
-    qemu_mutex_unlock_iothread();
+    bql_unlock();
     g_usleep(nap_ns / SCALE_US);
-    qemu_mutex_lock_iothread();
+    bql_lock();
 }

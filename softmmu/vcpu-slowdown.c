@@ -214,7 +214,7 @@ static void wait_for(CPUState *payer, int64_t wait_ns)
     if (wait_ns < SCALE_MS) {
         vcpu_nap(wait_ns);
     } else {
-        qemu_cond_timedwait_iothread(payer->halt_cond, wait_ns / SCALE_MS);
+        qemu_cond_timedwait_bql(payer->halt_cond, wait_ns / SCALE_MS);
     }
 }
 
@@ -340,7 +340,7 @@ void vcpu_slowdown_left_guest(CPUState *cpu)
 static void come_due(CPUState *cpu, run_on_cpu_data unused)
 {
     /* A debt made before this is seen when it pays; one made later asks anew */
-    qatomic_mb_set(&cpu->slowdown.requested, false);
+    qatomic_set_mb(&cpu->slowdown.requested, false);
     cpu->slowdown.due = true;
 }
 
@@ -450,7 +450,7 @@ static void attend_to_all(void *unused)
 
 void vcpu_slowdown_changed(void)
 {
-    if (qemu_mutex_iothread_locked()) {
+    if (bql_locked()) {
         attend_to_all(NULL);
     } else {
         /* Not the timer: the walk could overwrite its new time with a later. */

@@ -39,7 +39,7 @@
 
 #include "qemu/bitops.h"
 #include "qemu/host-utils.h"
-#include "exec/ramblock.h"
+#include "system/ramblock.h"
 
 /* The sync of one block; dirty_harvest_begin() makes it. */
 typedef struct DirtyHarvest {

@@ -16,8 +16,8 @@
 #define TESTS_QTEST_CONVERGENCE_VM_H
 
 #include "libqtest.h"
-#include "qapi/qmp/qdict.h"
-#include "qapi/qmp/qlist.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
 
 #define VM_PAGE_BYTES           4096
 #define VM_RAM_BYTES            (64 * 1024 * 1024)
