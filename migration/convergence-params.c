@@ -98,7 +98,7 @@ void convergence_params_init(MigrationParameters *params)
     params->has_convergence_max_iterations = true;
     params->has_convergence_max_transfer = true;
     params->has_convergence_timeout_action = true;
-    params->has_vcpu_dirty_limit = true;
+    params->has_convergence_vcpu_limit = true;
     convergence_base_params_init(params);
 }
 
@@ -195,9 +195,10 @@ bool convergence_params_check(MigrationParameters *params, Error **errp)
                     params->convergence_max_transfer, 0, TRANSFER_MAX_PCT,
                     "% of guest RAM", errp) &&
         check_action(params, errp) &&
-        check_range("vcpu-dirty-limit", params->has_vcpu_dirty_limit,
-                    params->vcpu_dirty_limit, 0, VCPU_LIMIT_MAX_MB, "MB/s",
-                    errp) &&
+        check_range("convergence-vcpu-limit",
+                    params->has_convergence_vcpu_limit,
+                    params->convergence_vcpu_limit, 0, VCPU_LIMIT_MAX_MB,
+                    "MB/s", errp) &&
         convergence_base_params_check(params, errp);
 }
 
@@ -252,8 +253,8 @@ void convergence_params_apply(MigrateSetParameters *set,
     if (set->has_convergence_timeout_action) {
         params->convergence_timeout_action = set->convergence_timeout_action;
     }
-    if (set->has_vcpu_dirty_limit) {
-        params->vcpu_dirty_limit = set->vcpu_dirty_limit;
+    if (set->has_convergence_vcpu_limit) {
+        params->convergence_vcpu_limit = set->convergence_vcpu_limit;
     }
     convergence_base_params_apply(set, params);
     /* The old names; where both are given the new one wins. */
@@ -277,7 +278,7 @@ void convergence_params_query(MigrationParameters *copy,
     copy->convergence_max_iterations = params->convergence_max_iterations;
     copy->convergence_max_transfer = params->convergence_max_transfer;
     copy->convergence_timeout_action = params->convergence_timeout_action;
-    copy->vcpu_dirty_limit = params->vcpu_dirty_limit;
+    copy->convergence_vcpu_limit = params->convergence_vcpu_limit;
     convergence_base_params_query(copy, params);
 }
 
@@ -324,7 +325,7 @@ void convergence_params_get(MigrationState *s, const DirtyMeter *meter,
         .max_iterations = p->convergence_max_iterations,
         .max_transfer_pct = p->convergence_max_transfer,
         .timeout_action = timeout_action(p),
-        .vcpu_dirty_limit_bytes_per_s = p->vcpu_dirty_limit * 1000000,
+        .vcpu_dirty_limit_bytes_per_s = p->convergence_vcpu_limit * 1000000,
         .switchover_bytes_per_s = p->avail_switchover_bandwidth,
     };
 }
@@ -346,8 +347,8 @@ void hmp_convergence_params(Monitor *mon, const MigrationParameters *params)
     monitor_printf(mon, "convergence-timeout-action: %s\n",
                    ConvergenceTimeoutAction_str(
                        params->convergence_timeout_action));
-    monitor_printf(mon, "vcpu-dirty-limit: %" PRIu64 " MB/s\n",
-                   params->vcpu_dirty_limit);
+    monitor_printf(mon, "convergence-vcpu-limit: %" PRIu64 " MB/s\n",
+                   params->convergence_vcpu_limit);
     convergence_base_params_show(mon, params);
 }
 
@@ -388,9 +389,9 @@ void hmp_convergence_set_parameter(MigrateSetParameters *set, int parameter,
         visit_type_ConvergenceTimeoutAction(
             v, name, &set->convergence_timeout_action, errp);
         break;
-    case MIGRATION_PARAMETER_VCPU_DIRTY_LIMIT:
-        set->has_vcpu_dirty_limit = true;
-        visit_type_uint64(v, name, &set->vcpu_dirty_limit, errp);
+    case MIGRATION_PARAMETER_CONVERGENCE_VCPU_LIMIT:
+        set->has_convergence_vcpu_limit = true;
+        visit_type_uint64(v, name, &set->convergence_vcpu_limit, errp);
         break;
     case MIGRATION_PARAMETER_X_CPU_THROTTLE_INITIAL:
         warn_report("x-cpu-throttle-initial is deprecated, use "

@@ -237,8 +237,8 @@ extern const PropertyInfo qdev_prop_convergence_meter;
                        CONVERGENCE_TIMEOUT_ACTION_DOWNTIME,                 \
                        qdev_prop_convergence_timeout_action,                \
                        ConvergenceTimeoutAction),                           \
-    DEFINE_PROP_UINT64("vcpu-dirty-limit", _state,                          \
-                       _field.vcpu_dirty_limit, 0),                         \
+    DEFINE_PROP_UINT64("convergence-vcpu-limit", _state,                    \
+                       _field.convergence_vcpu_limit, 0),                   \
     {                                                                       \
         .name = "x-convergence-meter",                                      \
         .info = &qdev_prop_convergence_meter,                               \

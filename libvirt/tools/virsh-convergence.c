@@ -102,8 +102,8 @@ virshConvergenceAddParams(vshControl *ctl,
           VIR_MIGRATE_PARAM_CONVERGENCE_TIMEOUT_ACTION, false },
         { "convergence-max-downtime",
           VIR_MIGRATE_PARAM_CONVERGENCE_MAX_DOWNTIME, true },
-        { "vcpu-dirty-limit",
-          VIR_MIGRATE_PARAM_CONVERGENCE_VCPU_DIRTY_LIMIT, true },
+        { "convergence-vcpu-limit",
+          VIR_MIGRATE_PARAM_CONVERGENCE_VCPU_LIMIT, true },
     };
     size_t i;
     int rc;

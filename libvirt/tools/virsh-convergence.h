@@ -40,7 +40,7 @@ virshConvergenceTimeoutActionCompleter(vshControl *ctl,
      .type = VSH_OT_INT, \
      .help = N_("milliseconds up to which the convergence timeout raises the downtime") \
     }, \
-    {.name = "vcpu-dirty-limit", \
+    {.name = "convergence-vcpu-limit", \
      .type = VSH_OT_INT, \
      .help = N_("MB/s that each vCPU may write while it is limited") \
     }

@@ -53,7 +53,7 @@ static MigrateSpec all_of_ours(FaultRun *run)
     static const char *const settings[] = {
         "dirty-sync-period=200", "convergence-timeout=30",
         "convergence-max-downtime=6000", "convergence-max-iterations=1000",
-        "convergence-max-transfer=5000", "vcpu-dirty-limit=0",
+        "convergence-max-transfer=5000", "convergence-vcpu-limit=0",
         "avail-switchover-bandwidth=0", NULL,
     };
     MigrateSpec spec = fault_usual_migration(run);

@@ -28,7 +28,7 @@ static const struct Setting {
     { "convergence-max-downtime", { 100, 500, 5000, 2000000, 0, -1 } },
     { "convergence-max-iterations", { 0, 0, 1, 5, 1000, -1 } },
     { "convergence-max-transfer", { 0, 0, 100, 400, 100000, -1 } },
-    { "vcpu-dirty-limit", { 0, 1, 10, 100, 100000000, -1 } },
+    { "convergence-vcpu-limit", { 0, 1, 10, 100, 100000000, -1 } },
     { "avail-switchover-bandwidth", { 0, 0, 1000000, 1000000000, 0,
                                       9223372036853727232 } },
     { "cpu-throttle-initial", { 1, 20, 50, 99, 0, 100 } },

@@ -72,11 +72,12 @@ case_options_reach_qemu()
 case_options_dirty_limit()
 {
     guest_start busy
-    migrate_start --auto-converge --convergence-policy auto --vcpu-dirty-limit 4
+    migrate_start --auto-converge --convergence-policy auto \
+        --convergence-vcpu-limit 4
     within 30 job_tells 'Convergence policy' 'dirty-limit$' ||
         fail "domjobinfo does not tell the policy that was chosen"
     settings_are auto 0 downtime 5000 || fail "QEMU has other settings"
-    has src query-migrate-parameters vcpu-dirty-limit 4 || fail "no limit"
+    has src query-migrate-parameters convergence-vcpu-limit 4 || fail "no limit"
     within 60 has src query-migrate dirty-limit 4000000 ||
         fail "the vCPU is not limited to 4 MB/s"
     within 60 job_tells 'Predicted total time' '[0-9]+ +ms' ||
@@ -116,7 +117,8 @@ case_options_refused()
     refused "Unknown convergence timeout action 'wait'" \
         --convergence-timeout 5 --convergence-timeout-action wait
     refused 'Turn auto convergence on' --convergence-policy auto
-    refused 'requires convergence policy' --auto-converge --vcpu-dirty-limit 5
+    refused 'requires convergence policy' --auto-converge \
+        --convergence-vcpu-limit 5
     refused 'Enable post-copy' \
         --convergence-timeout 5 --convergence-timeout-action postcopy
     refused 'convergence-timeout' --convergence-max-downtime 7000
@@ -165,8 +167,8 @@ case_options_without_p2p()
     p2p=
     guest_start wild
     migrate_start --auto-converge --convergence-policy dirty-limit \
-        --vcpu-dirty-limit 25
-    within 30 has src query-migrate-parameters vcpu-dirty-limit 25 ||
+        --convergence-vcpu-limit 25
+    within 30 has src query-migrate-parameters convergence-vcpu-limit 25 ||
         fail "QEMU has other settings"
     on src migrate-setmaxdowntime guest 20000
     migrate_succeeds_within 120
@@ -202,7 +204,7 @@ case_options_without_qemu()
     not knows_us src || fail "src runs our QEMU"
     for option in '--convergence-policy step' '--convergence-timeout 5' \
         '--convergence-timeout 5 --convergence-timeout-action stop' \
-        '--convergence-policy auto --vcpu-dirty-limit 5'; do
+        '--convergence-policy auto --convergence-vcpu-limit 5'; do
         # shellcheck disable=SC2086 # an option and its value
         refused 'is not supported by QEMU binary' \
             --auto-converge --auto-converge-initial 77 $option

@@ -7,7 +7,7 @@
 # What may change nothing while auto-converge is off.
 idle='migration.convergence-policy=predictive
       migration.dirty-sync-period=100
-      migration.vcpu-dirty-limit=1
+      migration.convergence-vcpu-limit=1
       migration.convergence-max-downtime=60000
       migration.convergence-timeout-action=abort'
 

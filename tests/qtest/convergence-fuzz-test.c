@@ -46,7 +46,7 @@ static const Parameter parameters[] = {
     { "convergence-max-iterations", 0, 1000000000 },
     { "convergence-max-transfer", 0, 1000000 },
     { "convergence-timeout-action", 0, 0, actions },
-    { "vcpu-dirty-limit", 0, INT64_MAX / 1000000 },
+    { "convergence-vcpu-limit", 0, INT64_MAX / 1000000 },
     { "avail-switchover-bandwidth", 0, INT64_MAX },
     { "cpu-throttle-initial", 1, 99 },
     { "cpu-throttle-increment", 1, 99 },

@@ -25,7 +25,7 @@ static const Bounds bounds[] = {
     { "convergence-max-downtime", 5000, 300, 2000000, " ms", 400 },
     { "convergence-max-iterations", 0, 0, 1000000000, " passes", 5 },
     { "convergence-max-transfer", 0, 0, 1000000, " % of guest RAM", 300 },
-    { "vcpu-dirty-limit", 0, 0, INT64_MAX / 1000000, " MB/s", 40 },
+    { "convergence-vcpu-limit", 0, 0, INT64_MAX / 1000000, " MB/s", 40 },
 };
 
 static int64_t shown(QTestState *vm, const char *name)
@@ -185,7 +185,7 @@ static void test_partial_sets_and_round_trip(void)
 
     vm_set(vm, "'convergence-policy': 'predictive'");
     vm_set(vm, "'convergence-timeout': 17");
-    vm_set(vm, "'vcpu-dirty-limit': 12, 'dirty-sync-period': 500");
+    vm_set(vm, "'convergence-vcpu-limit': 12, 'dirty-sync-period': 500");
     vm_set(vm, "'max-bandwidth': %" PRIu64, VM_UNLIMITED_BYTES_PER_S);
     vm_set(vm, "'avail-switchover-bandwidth': %" PRIu64,
            VM_UNLIMITED_BYTES_PER_S);
@@ -248,7 +248,7 @@ static void test_hmp(void)
         { "convergence-max-transfer 250", "convergence-max-transfer: 250 %" },
         { "convergence-timeout-action abort",
           "convergence-timeout-action: abort" },
-        { "vcpu-dirty-limit 25", "vcpu-dirty-limit: 25 MB/s" },
+        { "convergence-vcpu-limit 25", "convergence-vcpu-limit: 25 MB/s" },
         /* Units as those of max-bandwidth. */
         { "avail-switchover-bandwidth 3",
           "avail-switchover-bandwidth: 3145728 bytes/second" },
@@ -297,7 +297,7 @@ static void test_properties(void)
         "-global migration.convergence-max-iterations=4 "
         "-global migration.convergence-max-transfer=150 "
         "-global migration.convergence-timeout-action=abort "
-        "-global migration.vcpu-dirty-limit=5 "
+        "-global migration.convergence-vcpu-limit=5 "
         "-global migration.avail-switchover-bandwidth=2M");
 
     assert_shown_text(vm, "convergence-policy", "predictive");
@@ -307,7 +307,7 @@ static void test_properties(void)
     g_assert_cmpint(shown(vm, "convergence-max-iterations"), ==, 4);
     g_assert_cmpint(shown(vm, "convergence-max-transfer"), ==, 150);
     assert_shown_text(vm, "convergence-timeout-action", "abort");
-    g_assert_cmpint(shown(vm, "vcpu-dirty-limit"), ==, 5);
+    g_assert_cmpint(shown(vm, "convergence-vcpu-limit"), ==, 5);
     g_assert_cmpint(shown(vm, "avail-switchover-bandwidth"), ==, 2097152);
     qtest_quit(vm);
 }

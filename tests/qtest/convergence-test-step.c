@@ -221,7 +221,7 @@ static void test_policy_changes_while_running(void)
     pair_migrate(pair);
     watch_it_rise(pair->from);
     vm_set(pair->from, "'convergence-policy': 'dirty-limit',"
-           " 'vcpu-dirty-limit': 30");
+           " 'convergence-vcpu-limit': 30");
     for (int i = 0; i < VM_PATIENCE_S * 50 && !limited; i++) {
         g_autoptr(MigrationView) view = view_take(pair->from);
         QList *vcpus = qdict_get_qlist(view->convergence, "vcpus");
@@ -238,7 +238,7 @@ static void test_policy_changes_while_running(void)
     }
     g_assert_true(limited);
     vm_assert_guest_works(pair->from);
-    vm_set(pair->from, "'vcpu-dirty-limit': 1, 'downtime-limit': 100");
+    vm_set(pair->from, "'convergence-vcpu-limit': 1, 'downtime-limit': 100");
     pair_assert_arrived(pair);
 }
 

@@ -322,7 +322,7 @@ static void test_inert_without_any_condition(void)
     vm_wait_guest_up(vm);
     set_up(vm, "abort");
     vm_set(vm, "'convergence-policy': 'predictive',"
-           " 'dirty-sync-period': 100, 'vcpu-dirty-limit': 1,"
+           " 'dirty-sync-period': 100, 'convergence-vcpu-limit': 1,"
            " 'convergence-max-downtime': 31,"
            " 'max-bandwidth': %" PRIu64, VM_UNLIMITED_BYTES_PER_S);
     qtest_qmp_assert_success(vm, "{'execute': 'stop'}");

@@ -46,7 +46,7 @@ static const SettingsOption options[] = {
     { "bandwidth", "max-bandwidth", "RATE",
       "what the migration may take of the link: MB/s, or 10Gbit" },
     { "max-throttle", "max-cpu-throttle", "PCT", "slow vCPUs at most so much" },
-    { "vcpu-dirty-limit", "vcpu-dirty-limit", "MB/s",
+    { "vcpu-limit", "convergence-vcpu-limit", "MB/s",
       "what each vCPU may dirty" },
     { "sync-period", "dirty-sync-period", "MS",
       "between two looks at the dirty pages" },

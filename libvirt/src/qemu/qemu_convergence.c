@@ -58,7 +58,7 @@ static const char *const qemuConvergenceParamNames[] = {
     VIR_MIGRATE_PARAM_CONVERGENCE_TIMEOUT,
     VIR_MIGRATE_PARAM_CONVERGENCE_TIMEOUT_ACTION,
     VIR_MIGRATE_PARAM_CONVERGENCE_MAX_DOWNTIME,
-    VIR_MIGRATE_PARAM_CONVERGENCE_VCPU_DIRTY_LIMIT,
+    VIR_MIGRATE_PARAM_CONVERGENCE_VCPU_LIMIT,
 };
 
 
@@ -96,7 +96,7 @@ qemuConvergenceCheckPolicy(virTypedParameterPtr params,
 {
     const char *name = NULL;
     bool limit = !!virTypedParamsGet(params, nparams,
-                                     VIR_MIGRATE_PARAM_CONVERGENCE_VCPU_DIRTY_LIMIT);
+                                     VIR_MIGRATE_PARAM_CONVERGENCE_VCPU_LIMIT);
     int policy = -1;
 
     if (virTypedParamsGetString(params, nparams,
