@@ -121,7 +121,7 @@ void convergence_channel_end_return_path(MigrationState *s)
 {
     int shut = 0;
 
-    if (!s->rp_state.rp_thread_created) {
+    if (convergence_base_cleanup_joins() || !s->rp_state.rp_thread_created) {
         return;
     }
     WITH_QEMU_LOCK_GUARD(&s->qemu_file_lock) {

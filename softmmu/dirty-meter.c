@@ -189,6 +189,8 @@ static void begin_period(CPUState *cpu, int64_t now_ns)
 {
     cpu->slowdown.dirty.rated_pages = dirty_meter_vcpu_pages(cpu);
     cpu->slowdown.dirty.rated_ns = now_ns;
+    cpu->slowdown.dirty.rated_slept_ns =
+        qatomic_read_i64(&cpu->slowdown.dirty.slept_ns);
 }
 
 static void end_period(CPUState *cpu, int64_t now_ns)
@@ -203,6 +205,8 @@ static void end_period(CPUState *cpu, int64_t now_ns)
     }
     dirty->rate_bytes_per_s = (double)pages * TARGET_PAGE_SIZE *
                               NANOSECONDS_PER_SECOND / period_ns;
+    dirty->slept_part = (double)(qatomic_read_i64(&dirty->slept_ns) -
+                                 dirty->rated_slept_ns) / period_ns;
     trace_dirtylimit_rate(cpu->cpu_index, dirty->rate_bytes_per_s,
                           dirtylimit_of(cpu),
                           qatomic_read_i64(&dirty->slept_ns));
@@ -271,6 +275,7 @@ static void start(int64_t first_period_ns)
     clear_dirty_bits();
     CPU_FOREACH(cpu) {
         cpu->slowdown.dirty.rate_bytes_per_s = 0;
+        cpu->slowdown.dirty.slept_part = 0;
         begin_period(cpu, now_ns);
     }
     timer_mod_ns(meter.period_timer, now_ns + first_period_ns);

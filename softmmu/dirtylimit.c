@@ -359,3 +359,39 @@ void dirtylimit_clear_migration_limits(void)
     }
     dirtylimit_refresh();
 }
+
+/* --- What is told of them --- */
+
+/* How long a vCPU takes to dirty as many pages as its ring holds, 0 for ever. */
+static double ring_full_us(double rate_bytes_per_s)
+{
+    double ring_bytes = dirtylimit_by_ring() ?
+                        (double)kvm_dirty_ring_size() * TARGET_PAGE_SIZE : 0;
+
+    return rate_bytes_per_s > 0 ? ring_bytes * 1e6 / rate_bytes_per_s : 0;
+}
+
+uint64_t dirtylimit_ring_full_time(void)
+{
+    double sum_bytes_per_s = 0;
+    unsigned n = 0;
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        sum_bytes_per_s += dirty_meter_vcpu_rate(cpu);
+        n++;
+    }
+    return n ? ring_full_us(sum_bytes_per_s / n) : 0;
+}
+
+uint64_t dirtylimit_throttle_time_per_round(void)
+{
+    double most_us = 0;
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        most_us = MAX(most_us, cpu->slowdown.dirty.slept_part *
+                               ring_full_us(dirty_meter_vcpu_rate(cpu)));
+    }
+    return most_us;
+}

@@ -30,6 +30,12 @@ static inline bool convergence_base_is_ending(const MigrationState *s)
     return s->to_dst_file != NULL;
 }
 
+/* The clean-up ends the return path and joins its thread, whatever happened. */
+static inline bool convergence_base_cleanup_joins(void)
+{
+    return true;
+}
+
 static inline void convergence_base_set_info(MigrationInfo *info,
                                              ConvergenceInfo *convergence)
 {

@@ -32,6 +32,12 @@ static inline bool convergence_base_is_ending(const MigrationState *s)
     return s->cleanup_bh != NULL;
 }
 
+/* The clean-up leaves a return path alone whose migration has failed. */
+static inline bool convergence_base_cleanup_joins(void)
+{
+    return false;
+}
+
 static inline void convergence_base_set_info(MigrationInfo *info,
                                              ConvergenceInfo *convergence)
 {

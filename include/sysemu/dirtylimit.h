@@ -104,6 +104,19 @@ void dirtylimit_charge_late(CPUState *cpu, uint64_t bytes);
 void dirtylimit_ring_full(CPUState *cpu);
 
 /**
+ * dirtylimit_ring_full_time: in how many microseconds the average vCPU fills
+ * KVM's dirty ring, 0 if nothing is dirtied or there is no ring
+ *
+ * dirtylimit_throttle_time_per_round: how many of those, each time that its
+ * ring fills up, the vCPU that is slowed most spends asleep
+ *
+ * By the last period.  What migrations with capability dirty-limit show, where
+ * QEMU has that.  BQL held.
+ */
+uint64_t dirtylimit_ring_full_time(void);
+uint64_t dirtylimit_throttle_time_per_round(void);
+
+/**
  * dirtylimit_in_service: is there any vCPU with a limit?  Any thread.
  */
 bool dirtylimit_in_service(void);

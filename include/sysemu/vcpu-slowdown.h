@@ -68,6 +68,9 @@ typedef struct VcpuDirtyBucket {
     uint64_t rate_bytes_per_s;
     uint64_t rated_pages;
     int64_t rated_ns;
+    /* How much of the last period it slept for the limit; where it began. */
+    double slept_part;
+    int64_t rated_slept_ns;
     /* A meter that is polled: charged up to here, when, how fast. */
     uint64_t charged_pages;
     int64_t looked_ns;
