@@ -5,7 +5,7 @@
 # QEMU 10.0, Debian 13's.
 
 suite=trixie
-hooks='qemu-10.0'
+hooks='qemu-10 qemu-10.0'
 # Of Debian's own packages alone, as 7.2's does without being told.
 configure_options="--python=/usr/bin/python3 --disable-download
     --disable-install-blobs --enable-pixman"
