@@ -29,6 +29,8 @@ help:
 	@echo '                 has more settings'
 	@echo 'make series      write build/series/*.patch, for git am'
 	@echo 'make clean       remove build/'
+	@echo 'BASE=10.0, BASE=10.2 or BASE=7.2 before a verb takes that QEMU and'
+	@echo 'not the one of this Debian; what it makes is in build/10.0, ...'
 
 packages:
 	@scripts/packages

@@ -19,7 +19,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "cpu.h"
-#include "system/ram_addr.h"
+#include "system/physmem.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirty-ring.h"
 #include "sysemu/kvm.h"

@@ -36,6 +36,7 @@
 #include "qapi/error.h"
 #include "cpu.h"
 #include "exec/cputlb.h"
+#include "exec/target_page.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/kvm.h"

@@ -10,8 +10,10 @@ set -eu
 . "$(dirname "$0")/tap.sh"
 . "$here/series-taken.sh"
 
-# The real one first: it needs the real directories.
+# The real one first: it needs the real directories, and is the caller's QEMU's.
+CONVERGE_BASE=$asked_base
 series_is_taken "${CONVERGE_BUILD:-$repo/build}"
+CONVERGE_BASE=7.2
 
 # The rest on a small tree.
 fresh_project

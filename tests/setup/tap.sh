@@ -14,6 +14,8 @@ trap 'rm -rf "$work"' EXIT
 # What the caller asked of his own run is not for those that are tested here.
 unset SUITE SUITE_LIMIT_S TEST_LIMIT_S QEMU_TARBALL PEER JOBS HOST \
     CONVERGE_ANY_RELEASE CONVERGE_SRC CONVERGE_TOP BASE
+# Scripts are tried on QEMU 7.2, whichever one the caller works on.
+asked_base=${CONVERGE_BASE:-}
 CONVERGE_BASE=7.2
 export CONVERGE_BASE
 
