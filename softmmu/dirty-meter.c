@@ -334,7 +334,7 @@ void dirty_meter_bitmap_end(void)
 {
     RAMBlock *block;
 
-    qemu_mutex_lock_iothread();
+    bql_lock();
     if (log_counts_no_pages()) {
         RCU_READ_LOCK_GUARD();
         RAMBLOCK_FOREACH(block) {
@@ -343,5 +343,5 @@ void dirty_meter_bitmap_end(void)
             }
         }
     }
-    qemu_mutex_unlock_iothread();
+    bql_unlock();
 }

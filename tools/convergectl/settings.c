@@ -405,7 +405,7 @@ static const struct { const char *parameter, *value; } usual[] = {
     { "convergence-max-downtime", "5000" },
     { "convergence-max-iterations", "0" },
     { "convergence-max-transfer", "0" },
-    { "vcpu-dirty-limit", "0" },
+    { "convergence-vcpu-limit", "0" },
     { "dirty-sync-period", "1000" },
     { "avail-switchover-bandwidth", "0" },
 };
