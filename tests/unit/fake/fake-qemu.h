@@ -22,7 +22,7 @@
 /* One host thread runs everything here: what is atomic needs no care. */
 #define qatomic_read(p)        (*(p))
 #define qatomic_set(p, v)      (*(p) = (v))
-#define qatomic_mb_set(p, v)   (*(p) = (v))
+#define qatomic_set_mb(p, v)   (*(p) = (v))
 #define qatomic_xchg(p, v) \
     ({ typeof(*(p)) old_ = *(p); *(p) = (v); old_; })
 
@@ -62,8 +62,8 @@ void process_queued_cpu_work(CPUState *cpu);
 bool cpu_work_list_empty(CPUState *cpu);
 bool cpu_is_stopped(CPUState *cpu);
 void qemu_cond_broadcast(QemuCond *cond);
-void qemu_cond_timedwait_iothread(QemuCond *cond, int ms);
-bool qemu_mutex_iothread_locked(void);
+void qemu_cond_timedwait_bql(QemuCond *cond, int ms);
+bool bql_locked(void);
 
 /* Clocks, timers, main loop, run state */
 

@@ -196,7 +196,7 @@ void qemu_cond_broadcast(QemuCond *cond)
     }
 }
 
-void qemu_cond_timedwait_iothread(QemuCond *cond, int ms)
+void qemu_cond_timedwait_bql(QemuCond *cond, int ms)
 {
     g_assert(cond->sleeper == current);
     g_assert_cmpint(ms, >, 0);
@@ -332,7 +332,7 @@ void aio_bh_schedule_oneshot(AioContext *ctx, QEMUCallback *cb, void *opaque)
     bh = cb;
 }
 
-bool qemu_mutex_iothread_locked(void)
+bool bql_locked(void)
 {
     return world.bql;
 }
