@@ -12,8 +12,8 @@
 #include "hw/core/cpu.h"
 
 /*
- * Ask TCG's vCPU, whose thread this is, to leave guest code.  Safe in a signal's
- * handler.
+ * Ask TCG's vCPU, whose thread this is, to leave guest code.  Safe in the
+ * handler of a signal.
  */
 static inline void vcpu_base_ask_out(CPUState *cpu)
 {
