@@ -35,14 +35,16 @@ read_package_lists() {
     private_apt apt-get update
 }
 
-# suite_sources SUITE: the host's own mirrors of Debian 12, asked for another
-# suite of Debian's, to $work/apt/parts; suite_apt asks those alone.
+# suite_sources SUITE: the mirrors that the host has its own release from, asked
+# for another suite of Debian's, to $work/apt/parts; suite_apt asks those alone.
 suite_sources() {
+    codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-stable}")
     mkdir -p "$work/apt/parts"
     find /etc/apt/sources.list.d -name '*.sources' 2>/dev/null | sort |
     while read -r file; do
-        grep -v '^#' "$file" | awk -v suite="$1" 'BEGIN { RS = ""; ORS = "\n\n" }
-            /(^|\n)Suites:[^\n]* bookworm( |\n)/ {
+        grep -v '^#' "$file" | awk -v suite="$1" -v codename="$codename" '
+            BEGIN { RS = ""; ORS = "\n\n" }
+            $0 ~ "(^|\n)Suites:[^\n]* " codename "( |\n)" {
                 gsub(/(^|\n)Suites:[^\n]*/, "\nSuites: " suite)
                 sub(/^\n/, "")
                 print
@@ -52,7 +54,7 @@ suite_sources() {
         cat /etc/apt/sources.list 2>/dev/null || true
         find /etc/apt/sources.list.d -name '*.list' -exec cat {} + \
             2>/dev/null || true
-    } | sed -n "s/^\(deb .*[[:space:]]\)bookworm\([[:space:]].*\)/\1$1\2/p" |
+    } | sed -n "s/^\(deb .*[[:space:]]\)$codename\([[:space:]].*\)/\1$1\2/p" |
         sort -u >"$work/apt/parts/$1.list"
 }
 
