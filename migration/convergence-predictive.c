@@ -231,6 +231,15 @@ static double find_target(ConvergenceEngine *engine,
                               may_take_s(engine, sample));
 }
 
+/* Whether it has been well below the target for long enough to be believed. */
+static bool is_calm(ConvergencePredictiveState *state,
+                    const ConvergenceModel *model, double target)
+{
+    state->calm_ns = model->last_dirty_bytes_per_s < target * TARGET_LOW ?
+                     state->calm_ns + model->last_interval_ns : 0;
+    return state->calm_ns >= CALM_NS;
+}
+
 /* The share to run with from now on, where that is a large one. */
 static double seek_light(ConvergencePredictiveState *state,
                          const ConvergenceModel *model,
@@ -238,14 +247,9 @@ static double seek_light(ConvergencePredictiveState *state,
                          double target, bool may_release)
 {
     double rate = steady_rate(model);
-    bool settled, calm;
-    double low;
-
-    state->calm_ns = model->last_dirty_bytes_per_s < target * TARGET_LOW ?
-                     state->calm_ns + model->last_interval_ns : 0;
-    calm = state->calm_ns >= CALM_NS;
-    settled = model->steady_s >= LIGHT_S;
-    low = may_release && (calm || settled) ? LIGHT_LOW : 0;
+    bool calm = is_calm(state, model, target);
+    bool settled = model->steady_s >= LIGHT_S;
+    double low = may_release && (calm || settled) ? LIGHT_LOW : 0;
 
     if (rate > target * LIGHT_HIGH || rate < target * low) {
         share *= target / rate;
@@ -256,14 +260,15 @@ static double seek_light(ConvergencePredictiveState *state,
 /* The share to run with from now on. */
 static double seek(ConvergencePredictiveState *state,
                    const ConvergenceModel *model,
-                   const ConvergenceParams *params, double share, double rate,
+                   const ConvergenceParams *params, double share,
                    double target, bool may_release)
 {
-    state->calm_ns = rate < target * TARGET_LOW ?
-                     state->calm_ns + model->last_interval_ns : 0;
+    double rate = model->last_dirty_bytes_per_s;
+    bool calm = is_calm(state, model, target);
+
     if (rate > target * TARGET_HIGH) {
         share *= target / rate;
-    } else if (state->calm_ns >= CALM_NS && may_release) {
+    } else if (calm && may_release) {
         share *= rate > 0 ? convergence_clamp(target / rate, 1, RELEASE_MAX) :
                  RELEASE_MAX;
     }
@@ -590,7 +595,7 @@ static void slow_down(ConvergenceEngine *engine,
         share = seek_light(&engine->predictive, model, params, before, target,
                            may_release);
     } else {
-        share = seek(&engine->predictive, model, params, before, rate, target,
+        share = seek(&engine->predictive, model, params, before, target,
                      may_release);
     }
     changes = throttle(engine, params, sample, share, decision);

@@ -27,8 +27,8 @@ gboolean before_restore(QmpClient *qmp, JsonObject *before, GError **errp);
 typedef struct Guard Guard;
 
 /*
- * For the QEMU at @path, or for none if that is NULL; to be called before there is a connection to it.  It
- * does nothing as long as it was told of nothing.
+ * For the QEMU at @path, or for none if that is NULL; to be called before there
+ * is a connection to it.  It does nothing as long as it was told of nothing.
  */
 Guard *guard_start(const char *path);
 

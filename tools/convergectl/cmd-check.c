@@ -220,9 +220,9 @@ static ExitStatus run(const CheckOptions *options, guint64 bandwidth,
         return EXIT_LOST;
     }
     if (!measure(qmp, options, bandwidth, uri, &result, &error)) {
-        message_error("%s", error->message);
-        return error->domain == CHECK_ERROR ? EXIT_UNTOLD :
-               connection_is_lost(error) ? EXIT_LOST : EXIT_FAILED;
+        ExitStatus status = commands_tell_error(error);
+
+        return error->domain == CHECK_ERROR ? EXIT_UNTOLD : status;
     }
     return check_converges(&result) ? EXIT_COMPLETED : EXIT_NO_CONVERGENCE;
 }

@@ -149,12 +149,6 @@ static gboolean start(QmpClient *qmp, const MigrateOptions *options,
            run_with_uri(qmp, "migrate", uri, errp);
 }
 
-static ExitStatus tell_error(const GError *error)
-{
-    message_error("%s", error->message);
-    return connection_is_lost(error) ? EXIT_LOST : EXIT_FAILED;
-}
-
 /* A hand-over that is refused at once is no migration that was left behind */
 static ExitStatus await_begin(QmpClient *qmp)
 {
@@ -167,7 +161,7 @@ static ExitStatus await_begin(QmpClient *qmp)
         g_autoptr(Look) look = NULL;
 
         if (!info) {
-            return tell_error(error);
+            return commands_tell_error(error);
         }
         look = look_from_info(info);
         json_object_unref(info);
@@ -205,7 +199,7 @@ static ExitStatus start_and_follow(QmpClient *qmp,
     ExitStatus status;
 
     if (!start(qmp, options, uri, guard, &before, &error)) {
-        status = tell_error(error);
+        status = commands_tell_error(error);
     } else if (options->no_follow) {
         status = await_begin(qmp);
     } else {
@@ -236,7 +230,7 @@ static ExitStatus run(const MigrateOptions *options, const char *uri)
                                      &error);
         if (!recording) {
             guard_dismiss(guard);
-            return tell_error(error);
+            return commands_tell_error(error);
         }
     }
     return start_and_follow(qmp, options, uri, recording, guard);

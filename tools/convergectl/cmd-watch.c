@@ -32,12 +32,6 @@ static gboolean on_setting(const char *name, const char *value, void *opaque,
     return settings_add(options->settings, name + strlen("--"), value, errp);
 }
 
-static ExitStatus tell_error(const GError *error)
-{
-    message_error("%s", error->message);
-    return connection_is_lost(error) ? EXIT_LOST : EXIT_FAILED;
-}
-
 /* What is asked for is set in the migration that runs, as long as it does. */
 static gboolean set(QmpClient *qmp, const WatchOptions *options, Guard *guard,
                     JsonObject **before, GError **errp)
@@ -69,7 +63,7 @@ static ExitStatus set_and_follow(QmpClient *qmp, const WatchOptions *options,
     ExitStatus status;
 
     if (!set(qmp, options, guard, &before, &error)) {
-        status = tell_error(error);
+        status = commands_tell_error(error);
     } else {
         status = options->no_follow ? EXIT_COMPLETED : follow(qmp, &how);
     }
@@ -95,7 +89,7 @@ static ExitStatus run(const WatchOptions *options)
                                      &error);
         if (!recording) {
             guard_dismiss(guard);
-            return tell_error(error);
+            return commands_tell_error(error);
         }
     }
     return set_and_follow(qmp, options, recording, guard);

@@ -31,6 +31,12 @@ ExitStatus commands_usage(const char *command, const char *format, ...)
     return EXIT_USAGE;
 }
 
+ExitStatus commands_tell_error(const GError *error)
+{
+    message_error("%s", error->message);
+    return connection_is_lost(error) ? EXIT_LOST : EXIT_FAILED;
+}
+
 static void add_common(GOptionGroup *group, CommonOptions *common)
 {
     const GOptionEntry entries[] = {

@@ -69,4 +69,7 @@ FollowOutput commands_output(const CommonOptions *common);
 ExitStatus commands_usage(const char *command, const char *format, ...)
     G_GNUC_PRINTF(2, 3);
 
+/* Says what has failed; EXIT_LOST if that is the connection, else EXIT_FAILED */
+ExitStatus commands_tell_error(const GError *error);
+
 #endif
