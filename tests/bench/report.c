@@ -279,10 +279,40 @@ static void add_meters(JsonBuilder *b, const MigrateSample *s)
     json_builder_end_array(b);
 }
 
+/*
+ * What the first vCPU did from @from_us on, in units a second: when it was
+ * slowest, and fastest.  What is told of it is to be held against that, and not
+ * against what it is meant to do: an emulated host holds vCPUs up for a second.
+ */
+static void add_tail_work(JsonBuilder *b, const MigrateResult *result,
+                          gint64 from_us)
+{
+    double least = G_MAXDOUBLE, most = 0;
+    gint64 begin_us = 0;
+
+    for (unsigned i = 0; i < result->work_timeline->len; i++) {
+        const GuestWorkSpan *span =
+            &g_array_index(result->work_timeline, GuestWorkSpan, i);
+        double per_s = result->vcpus[0].rate_before_per_s *
+                       span->work_share_pct[0] / 100;
+
+        if (begin_us >= from_us) {
+            least = MIN(least, per_s);
+            most = MAX(most, per_s);
+        }
+        begin_us = span->end_us;
+    }
+    if (least <= most) {
+        add_int(b, "tail_work_least_per_s", least);
+        add_int(b, "tail_work_most_per_s", most);
+    }
+}
+
 /* What was told of the guest's dirtying after the bulk pass, least and most */
 static void add_tail(JsonBuilder *b, const MigrateResult *result)
 {
     guint64 least = G_MAXUINT64, most = 0;
+    gint64 from_ms = -1;
     const char *meter = NULL;
 
     for (unsigned i = 0; i < result->timeline->len; i++) {
@@ -291,6 +321,7 @@ static void add_tail(JsonBuilder *b, const MigrateResult *result)
 
         meter = s->state ? s->meter : meter;
         if (s->state && !s->bulk_pass) {
+            from_ms = from_ms < 0 ? s->at_ms : from_ms;
             least = MIN(least, s->dirty_bytes_per_s);
             most = MAX(most, s->dirty_bytes_per_s);
         }
@@ -298,6 +329,9 @@ static void add_tail(JsonBuilder *b, const MigrateResult *result)
     if (least <= most) {
         add_int(b, "tail_dirty_least_bytes_per_s", least);
         add_int(b, "tail_dirty_most_bytes_per_s", most);
+        if (result->work_timeline && result->nr_vcpus) {
+            add_tail_work(b, result, from_ms * 1000);
+        }
     }
     add_string(b, "meter", meter);
 }

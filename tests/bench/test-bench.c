@@ -330,6 +330,47 @@ static void test_json_of_a_capped_run(void)
     g_array_unref(result.timeline);
 }
 
+/* What it did in the bulk pass, and in the span that saw its end, is left out */
+static void test_json_has_the_tails_extremes(void)
+{
+    MigrateSample samples[] = {
+        { .at_ms = 400, .state = "bulk", .bulk_pass = TRUE,
+          .dirty_bytes_per_s = 99 },
+        { .at_ms = 900, .state = "converging", .dirty_bytes_per_s = 30 },
+        { .at_ms = 1400, .state = "converging", .dirty_bytes_per_s = 20 },
+    };
+    GuestWorkSpan spans[] = {
+        { .end_us = 500000, .work_share_pct = { 10 } },
+        { .end_us = 1000000, .work_share_pct = { 200 } },
+        { .end_us = 1500000, .work_share_pct = { 50 } },
+        { .end_us = 2000000, .work_share_pct = { 80 } },
+    };
+    MigrateSpec spec = { .qemu = "/q", .label = "ours", .load = "write:1:1" };
+    MigrateResult result = { .outcome = MIGRATE_COMPLETED, .nr_vcpus = 1,
+                             .vcpus = { { .rate_before_per_s = 1000 } } };
+    g_autofree char *json = NULL;
+    g_autoptr(JsonNode) node = NULL;
+    JsonObject *run;
+
+    result.timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
+    g_array_append_vals(result.timeline, samples, G_N_ELEMENTS(samples));
+    result.work_timeline = g_array_new(FALSE, FALSE, sizeof(GuestWorkSpan));
+    g_array_append_vals(result.work_timeline, spans, G_N_ELEMENTS(spans));
+    json = report_json(&spec, NULL, 1, NULL, &result);
+    node = json_from_string(json, NULL);
+    run = json_node_get_object(node);
+    g_assert_cmpint(json_object_get_int_member(run,
+                    "tail_dirty_least_bytes_per_s"), ==, 20);
+    g_assert_cmpint(json_object_get_int_member(run,
+                    "tail_dirty_most_bytes_per_s"), ==, 30);
+    g_assert_cmpint(json_object_get_int_member(run, "tail_work_least_per_s"),
+                    ==, 500);
+    g_assert_cmpint(json_object_get_int_member(run, "tail_work_most_per_s"),
+                    ==, 800);
+    g_array_unref(result.timeline);
+    g_array_unref(result.work_timeline);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -355,5 +396,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bench/median", test_median);
     g_test_add_func("/bench/paired-difference", test_paired_difference);
     g_test_add_func("/bench/json-of-a-capped-run", test_json_of_a_capped_run);
+    g_test_add_func("/bench/json-has-the-tails-extremes",
+                    test_json_has_the_tails_extremes);
     return g_test_run();
 }
