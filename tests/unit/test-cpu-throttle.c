@@ -77,6 +77,30 @@ static void alarms_need_no_punctual_main_loop(void)
     end();
 }
 
+/*
+ * 300 us for each wait: an emulated host, where a throttle of 20 % that took
+ * all of a wait for sleep was one of 17.6 %.
+ */
+static void waits_that_take_cpu_are_not_all_sleep(void)
+{
+    static const int percentages[] = { 20, 50, 80, 95, 99 };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(percentages); i++) {
+        int pct = percentages[i];
+        int64_t before_ns;
+
+        begin(1, false);
+        world.wait_cpu_ns = 300 * SCALE_US;
+        cpu_throttle_set(pct);
+        world_run_for(2 * SECOND);
+        before_ns = world_cpu_time_ns(first_cpu);
+        world_run_for(10 * SECOND);
+        assert_near(100 - (world_cpu_time_ns(first_cpu) - before_ns) /
+                          (10 * SECOND / 100.0), pct, 2);
+        end();
+    }
+}
+
 static CPUState *second(void)
 {
     return CPU_NEXT(first_cpu);
@@ -338,6 +362,7 @@ int main(int argc, char **argv)
     TEST(share_is_right_when_timers_are_late);
     TIMER_TEST(hopeless_lateness_costs_share_not_silence);
     ALARM_TEST(alarms_need_no_punctual_main_loop);
+    TEST(waits_that_take_cpu_are_not_all_sleep);
     TEST(one_vcpu_sleeps_for_itself);
     TEST(who_sleeps_at_99_wakes_when_let_go);
     TEST(a_percentage_for_all_is_for_each);

@@ -203,6 +203,7 @@ void qemu_cond_timedwait_bql(QemuCond *cond, int ms)
     current->until_ns = now_ns + ms * (int64_t)SCALE_MS +
                         random_up_to_ns(world.wait_late_ns);
     leave_thread(WAITING);
+    current->cpu_time_ns += world.wait_cpu_ns;
 }
 
 /* Interrupts */
@@ -271,6 +272,7 @@ void vcpu_nap(int64_t nap_ns)
     g_assert_cmpint(nap_ns, <, SCALE_MS);
     current->until_ns = now_ns + nap_ns + random_up_to_ns(world.wait_late_ns);
     leave_thread(NAPPING);
+    current->cpu_time_ns += world.wait_cpu_ns;
 }
 
 bool vcpu_alarm_set(int64_t delay_ns)
@@ -556,6 +558,11 @@ int64_t world_in_guest_ns(CPUState *cpu)
 int64_t world_work_ns(CPUState *cpu)
 {
     return cpu->thread->work_ns;
+}
+
+int64_t world_cpu_time_ns(CPUState *cpu)
+{
+    return cpu->thread->cpu_time_ns;
 }
 
 int64_t world_silence_ns(CPUState *cpu)

@@ -20,6 +20,8 @@ typedef struct World {
     int64_t timer_late_ns;
     int64_t wait_late_ns;
     int64_t kick_late_ns;
+    /* What of its wait a thread spends on the CPU: to begin and to end it. */
+    int64_t wait_cpu_ns;
     /* The calling thread holds the BQL.  True but where a test says not. */
     bool bql;
     /* Interrupts a second that wake each sleeper for nothing. */
@@ -59,6 +61,8 @@ void world_kick(CPUState *cpu);
 /* Time in guest code, the guest's work, and the longest time outside. */
 int64_t world_in_guest_ns(CPUState *cpu);
 int64_t world_work_ns(CPUState *cpu);
+/* What the scheduler says of its thread, since it was started. */
+int64_t world_cpu_time_ns(CPUState *cpu);
 int64_t world_silence_ns(CPUState *cpu);
 /* How often the thread left guest code. */
 int world_exits(CPUState *cpu);
