@@ -115,7 +115,6 @@ static bool check_range(const char *name, bool present, uint64_t value,
     return false;
 }
 
-/* Channels of their own and pages on demand: QEMU 7.2 loses the guest. */
 static bool check_postcopy(bool postcopy_ram, bool multifd, Error **errp)
 {
     if (!postcopy_ram) {
@@ -124,7 +123,7 @@ static bool check_postcopy(bool postcopy_ram, bool multifd, Error **errp)
                    "(on both sides)");
         return false;
     }
-    if (multifd) {
+    if (multifd && !convergence_base_postcopy_with_multifd()) {
         error_setg(errp, "Parameter 'convergence-timeout-action' cannot be "
                    "'postcopy' with capability 'multifd' on, with which "
                    "postcopy does not work: switch multifd off, or choose "

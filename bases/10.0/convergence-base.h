@@ -36,6 +36,12 @@ static inline bool convergence_base_cleanup_joins(void)
     return true;
 }
 
+/* Those that cannot do postcopy-ram with multifd refuse it themselves. */
+static inline bool convergence_base_postcopy_with_multifd(void)
+{
+    return true;
+}
+
 static inline void convergence_base_set_info(MigrationInfo *info,
                                              ConvergenceInfo *convergence)
 {

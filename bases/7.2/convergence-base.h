@@ -38,6 +38,12 @@ static inline bool convergence_base_cleanup_joins(void)
     return false;
 }
 
+/* It takes postcopy-ram with multifd, and loses the guest then. */
+static inline bool convergence_base_postcopy_with_multifd(void)
+{
+    return false;
+}
+
 static inline void convergence_base_set_info(MigrationInfo *info,
                                              ConvergenceInfo *convergence)
 {

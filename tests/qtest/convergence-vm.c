@@ -30,6 +30,15 @@ QDict *vm_query(QTestState *vm, const char *command)
     return ret;
 }
 
+int64_t vm_qemu_major(QTestState *vm)
+{
+    QDict *version = vm_query(vm, "query-version");
+    int64_t major = qdict_get_int(qdict_get_qdict(version, "qemu"), "major");
+
+    qobject_unref(version);
+    return major;
+}
+
 bool vm_is_running(QTestState *vm)
 {
     QDict *status = vm_query(vm, "query-status");

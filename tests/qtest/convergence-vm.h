@@ -92,6 +92,8 @@ void vm_assert_memory_whole(QTestState *vm, GuestLoad load);
 
 /* QMP and HMP */
 QDict *vm_query(QTestState *vm, const char *command);
+/* For what QEMUs differ in: 7 for QEMU 7.2. */
+int64_t vm_qemu_major(QTestState *vm);
 bool vm_is_running(QTestState *vm);
 void vm_assert_error(QDict *rsp, const char *first, ...)
     G_GNUC_NULL_TERMINATED;
