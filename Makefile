@@ -11,6 +11,7 @@ help:
 	@echo '                 SUITE=name runs one of them'
 	@echo 'make check-kvm   migrations on a KVM host made for them; HOST=own takes'
 	@echo '                 the KVM of this machine'
+	@echo 'make check-bases migrations between our QEMU 7.2, our 10.0, and stock'
 	@echo 'make check-asan  most of them under sanitizers, and leak checks'
 	@echo 'make check-tsan  ours under the thread sanitizer'
 	@echo 'make check-libvirt  migrations driven by libvirt, Debian'"'"'s and ours;'

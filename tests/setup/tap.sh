@@ -19,6 +19,15 @@ asked_base=${CONVERGE_BASE:-}
 CONVERGE_BASE=7.2
 export CONVERGE_BASE
 
+# list_hooks BASE: the paths of that QEMU's hooks, in the order of their numbers.
+list_hooks()
+{
+    (. "$repo/bases/$1/base.sh" && for folder in $hooks; do
+        find "$repo/patches/$folder" -name '*.patch'
+    done) | sed 's|.*/|&	|' | LC_ALL=C sort -t "$(printf '\t')" -k 2 |
+        tr -d '\t'
+}
+
 # The last try failed, and said so in one line that holds all of these texts.
 failed_saying()
 {
