@@ -24,6 +24,7 @@
 #include "monitor/monitor.h"
 #include "migration/convergence.h"
 #include "convergence-base.h"
+#include "convergence-host.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 
@@ -89,7 +90,7 @@ const PropertyInfo qdev_prop_convergence_meter = {
     .set = set_meter,
 };
 
-void convergence_params_init(MigrationParameters *params)
+static void set_all_present(MigrationParameters *params)
 {
     params->has_convergence_policy = true;
     params->has_dirty_sync_period = true;
@@ -100,6 +101,13 @@ void convergence_params_init(MigrationParameters *params)
     params->has_convergence_timeout_action = true;
     params->has_convergence_vcpu_limit = true;
     convergence_base_params_init(params);
+}
+
+void convergence_params_init(MigrationParameters *params)
+{
+    set_all_present(params);
+    convergence_host_defaults(container_of(params, MigrationState,
+                                           parameters));
 }
 
 static bool check_range(const char *name, bool present, uint64_t value,
@@ -171,12 +179,12 @@ static bool check_policy(const MigrationParameters *params, Error **errp)
     return true;
 }
 
-bool convergence_params_check(MigrationParameters *params, Error **errp)
+bool convergence_params_check_ranges(const MigrationParameters *params,
+                                     Error **errp)
 {
-    return check_policy(params, errp) &&
-        check_range("dirty-sync-period", params->has_dirty_sync_period,
-                    params->dirty_sync_period, SYNC_PERIOD_MIN_MS,
-                    SYNC_PERIOD_MAX_MS, "ms", errp) &&
+    return check_range("dirty-sync-period", params->has_dirty_sync_period,
+                       params->dirty_sync_period, SYNC_PERIOD_MIN_MS,
+                       SYNC_PERIOD_MAX_MS, "ms", errp) &&
         check_range("convergence-timeout", params->has_convergence_timeout,
                     params->convergence_timeout, 0, TIMEOUT_MAX_S, "s",
                     errp) &&
@@ -193,12 +201,17 @@ bool convergence_params_check(MigrationParameters *params, Error **errp)
                     params->has_convergence_max_transfer,
                     params->convergence_max_transfer, 0, TRANSFER_MAX_PCT,
                     "% of guest RAM", errp) &&
-        check_action(params, errp) &&
         check_range("convergence-vcpu-limit",
                     params->has_convergence_vcpu_limit,
                     params->convergence_vcpu_limit, 0, VCPU_LIMIT_MAX_MB,
                     "MB/s", errp) &&
         convergence_base_params_check(params, errp);
+}
+
+bool convergence_params_check(MigrationParameters *params, Error **errp)
+{
+    return check_policy(params, errp) && check_action(params, errp) &&
+           convergence_params_check_ranges(params, errp);
 }
 
 /* As QEMU was started with.  Known once a client has set something. */
@@ -269,7 +282,7 @@ void convergence_params_apply(MigrateSetParameters *set,
 void convergence_params_query(MigrationParameters *copy,
                               const MigrationParameters *params)
 {
-    convergence_params_init(copy);
+    set_all_present(copy);
     copy->convergence_policy = params->convergence_policy;
     copy->dirty_sync_period = params->dirty_sync_period;
     copy->convergence_timeout = params->convergence_timeout;
