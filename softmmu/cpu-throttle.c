@@ -29,9 +29,8 @@
  * What counts as sleep is the wall clock less the CPU time that the thread used
  * while it paid: to fall asleep, to wake, to look for interrupts.  That takes
  * some 10 us a turn on hardware.  Where KVM itself is emulated it takes 300 us,
- * and a throttle of 20 % was one of 17.6 %.  It counts as run time, too, but for
- * no more than a quarter of the slice: the guest has nothing of it, and at 99 %
- * would pay for it a hundredfold.
+ * and a throttle of 20 % was one of 17.6 %.  It does not count as run time, too:
+ * a guest at 99 % would pay a hundredfold for what is nothing to it.
  *
  * Limits: the longest sleep (95 ms) at the shortest run that the main loop's
  * timers allow.  The share holds as long as slice and lateness come to no more
@@ -90,9 +89,6 @@
 
 /* How much of the thread's time counts as run time; see above. */
 #define CPU_TIME_FACTOR         4
-
-/* Beyond 1/4 of its slice, what a thread does to sleep is not run time. */
-#define WAKING_FRACTION         4
 
 /* What a host's hiccup, or a sleep for dirtylimit, can leave in the account. */
 #define DEBT_MAX_NS             (1000 * SCALE_MS)
@@ -167,13 +163,6 @@ static void take_percentage_over(CPUState *cpu)
     account->pct = pct;
 }
 
-static void charge_run_time(VcpuThrottleAccount *account, int64_t run_ns)
-{
-    account->ran_ns += run_ns;
-    account->debt_ns += sleep_for_run_ns(run_ns, account->pct);
-    account->debt_ns = MIN(account->debt_ns, DEBT_MAX_NS);
-}
-
 static void end_slice(CPUState *cpu, int64_t now_ns)
 {
     VcpuThrottleAccount *account = account_of(cpu);
@@ -191,16 +180,17 @@ static void end_slice(CPUState *cpu, int64_t now_ns)
             }
             run_ns = MIN(run_ns, used_ns * CPU_TIME_FACTOR);
         }
-        charge_run_time(account, run_ns);
+        account->ran_ns += run_ns;
+        account->debt_ns += sleep_for_run_ns(run_ns, account->pct);
+        account->debt_ns = MIN(account->debt_ns, DEBT_MAX_NS);
     }
-    account->slice_ran_ns = run_ns;
     account->slice_end_cpu_ns = cpu_ns;
     account->paid_ns = 0;
     take_percentage_over(cpu);
 }
 
 /* Of what it just paid, the thread was on the CPU for a part: no sleep. */
-static void charge_waking_time(VcpuThrottleAccount *account, int64_t cpu_ns)
+static void take_waking_time_back(VcpuThrottleAccount *account, int64_t cpu_ns)
 {
     int64_t awake_ns = MIN(cpu_ns - account->slice_end_cpu_ns,
                            account->paid_ns);
@@ -208,8 +198,6 @@ static void charge_waking_time(VcpuThrottleAccount *account, int64_t cpu_ns)
     if (account->pct && cpu_ns >= 0 && awake_ns > 0) {
         account->slept_ns -= awake_ns;
         account->debt_ns += awake_ns;
-        charge_run_time(account, MIN(awake_ns, account->slice_ran_ns /
-                                               WAKING_FRACTION));
     }
 }
 
@@ -286,7 +274,7 @@ static int64_t begin_slice(CPUState *cpu, int64_t now_ns)
     }
     account->slice_start_ns = now_ns;
     account->slice_start_cpu_ns = thread_cpu_time_ns();
-    charge_waking_time(account, account->slice_start_cpu_ns);
+    take_waking_time_back(account, account->slice_start_cpu_ns);
     return account->pct ? slice_length_ns(account) : 0;
 }
 

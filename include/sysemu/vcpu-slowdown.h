@@ -34,8 +34,7 @@ typedef struct VcpuThrottleAccount {
     /* When the run slice began: wall clock, and CPU time of the thread. */
     int64_t slice_start_ns;
     int64_t slice_start_cpu_ns;
-    /* What it was, CPU time at its end, and what was slept since. */
-    int64_t slice_ran_ns;
+    /* CPU time when it ended, and what was slept since. */
     int64_t slice_end_cpu_ns;
     int64_t paid_ns;
     /* Sleep owed; below zero, sleep paid in advance. */

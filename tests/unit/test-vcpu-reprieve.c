@@ -63,7 +63,7 @@ static void sleeper_that_is_not_told_looks(void)
         hold_for(first_cpu, 80 * MS);
         world_run_for(i * MS);
         world_interrupt(first_cpu);
-        world_run_for(10 * MS);
+        world_run_for(14 * MS);
         g_assert_false(world_interrupt_waits(first_cpu));
         /* One that had one lately looks at once. */
         world_interrupt(first_cpu);
