@@ -12,13 +12,21 @@
 #include "plot-script.h"
 #include "recording.h"
 
+#include <errno.h>
 #include <gio/gio.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_COLUMNS 4
 
 /* The picture of a run of hours takes seconds, not minutes */
 #define GNUPLOT_LIMIT_S "60"
+
+typedef struct Output {
+    const char *path;           /* "-" for stdout */
+    PlotForm form;
+} Output;
 
 static void clear_column(void *data)
 {
@@ -62,12 +70,37 @@ static gboolean load_column(PlotColumn *column, const char *path,
     return column->work != NULL;
 }
 
-static char *run_gnuplot(const char *script, GError **errp)
+/* What there is to say if it cannot draw the form at all */
+static void explain_failure(const char *said, PlotForm form, GError **errp)
+{
+    if (form == PLOT_PNG && strstr(said, "terminal")) {
+        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                    "this gnuplot draws no PNG (it has no pngcairo); a name "
+                    "that ends in .svg makes an SVG");
+    } else {
+        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED, "gnuplot: %s",
+                    *said ? said : "drew nothing");
+    }
+}
+
+/* A PNG ends with a chunk of that name and its checksum */
+static gboolean is_whole(GBytes *picture, PlotForm form)
+{
+    gsize length;
+    const char *bytes = g_bytes_get_data(picture, &length);
+
+    return form == PLOT_PNG ? length >= 8 &&
+                              !memcmp(bytes + length - 8, "IEND", 4)
+                            : length && g_strstr_len(bytes, length, "</svg>");
+}
+
+static GBytes *run_gnuplot(const char *script, PlotForm form, GError **errp)
 {
     g_autoptr(GSubprocess) gnuplot = NULL;
+    g_autoptr(GBytes) input = g_bytes_new(script, strlen(script));
+    g_autoptr(GBytes) picture = NULL, stderr_bytes = NULL;
     g_autofree char *path = g_find_program_in_path("gnuplot");
     g_autofree char *said = NULL;
-    char *svg = NULL;
 
     if (!path) {
         g_set_error(errp, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
@@ -79,19 +112,20 @@ static char *run_gnuplot(const char *script, GError **errp)
                                G_SUBPROCESS_FLAGS_STDERR_PIPE, errp,
                                "timeout", GNUPLOT_LIMIT_S, path, "-d", NULL);
     if (!gnuplot ||
-        !g_subprocess_communicate_utf8(gnuplot, script, NULL, &svg, &said,
-                                       errp)) {
+        !g_subprocess_communicate(gnuplot, input, NULL, &picture,
+                                  &stderr_bytes, errp)) {
         g_prefix_error(errp, "gnuplot: ");
         return NULL;
     }
     if (!g_subprocess_get_if_exited(gnuplot) ||
-        g_subprocess_get_exit_status(gnuplot) != 0 || !strstr(svg, "</svg>")) {
-        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_FAILED, "gnuplot: %s",
-                    *g_strstrip(said) ? said : "drew nothing");
-        g_free(svg);
+        g_subprocess_get_exit_status(gnuplot) != 0 ||
+        !is_whole(picture, form)) {
+        said = g_strndup(g_bytes_get_data(stderr_bytes, NULL),
+                         g_bytes_get_size(stderr_bytes));
+        explain_failure(g_strstrip(said), form, errp);
         return NULL;
     }
-    return svg;
+    return g_steal_pointer(&picture);
 }
 
 /*
@@ -99,40 +133,53 @@ static char *run_gnuplot(const char *script, GError **errp)
  * this gnuplot passes "Bold" on as a part of the font's name, which no host
  * has: titles would have serifs.
  */
-static char *finish_picture(const char *svg, const char *of)
+static GBytes *finish_svg(GBytes *svg, const char *of)
 {
     g_autofree char *title = g_markup_printf_escaped("<title>%s</title>", of);
-    GString *finished = g_string_new(svg);
+    GString *finished = g_string_new_len(g_bytes_get_data(svg, NULL),
+                                         g_bytes_get_size(svg));
 
     g_string_replace(finished, "<title>Gnuplot</title>", title, 1);
     g_string_replace(finished, "font-family=\"Helvetica:Bold\"",
                      "font-family=\"Helvetica,Arial,sans-serif\" "
                      "font-weight=\"bold\"", 0);
-    return g_string_free(finished, FALSE);
+    g_bytes_unref(svg);
+    return g_string_free_to_bytes(finished);
 }
 
 static gboolean write_picture(const char *script, const char *title,
-                              const char *output, GError **errp)
+                              const Output *output, GError **errp)
 {
-    g_autofree char *drawn = script ? run_gnuplot(script, errp) : NULL;
-    g_autofree char *svg = NULL;
+    g_autoptr(GBytes) picture = script ? run_gnuplot(script, output->form,
+                                                     errp) : NULL;
 
-    if (!drawn) {
+    if (!picture) {
         return FALSE;
     }
-    svg = finish_picture(drawn, title);
-    if (!g_str_equal(output, "-")) {
-        return g_file_set_contents(output, svg, -1, errp);
+    if (output->form == PLOT_SVG) {
+        picture = finish_svg(g_steal_pointer(&picture), title);
     }
-    g_print("%s", svg);
+    if (!g_str_equal(output->path, "-")) {
+        return g_file_set_contents(output->path,
+                                   g_bytes_get_data(picture, NULL),
+                                   g_bytes_get_size(picture), errp);
+    }
+    fwrite(g_bytes_get_data(picture, NULL), 1, g_bytes_get_size(picture),
+           stdout);
+    if (fflush(stdout) != 0) {
+        g_set_error(errp, G_FILE_ERROR, g_file_error_from_errno(errno),
+                    "cannot write: %s", g_strerror(errno));
+        return FALSE;
+    }
     return TRUE;
 }
 
-static gboolean write_columns(GArray *columns, const char *output,
+static gboolean write_columns(GArray *columns, const Output *output,
                               GError **errp)
 {
     const PlotColumn *list = (const PlotColumn *)columns->data;
-    g_autofree char *script = plot_script(list, columns->len);
+    g_autofree char *script = plot_script(list, columns->len,
+                                           output->form);
     g_autofree char *title = g_strdup_printf("Live migration: %s",
                                              list->title);
 
@@ -141,7 +188,7 @@ static gboolean write_columns(GArray *columns, const char *output,
 
 /* FALSE with no error: it is no record of an evacuation */
 static gboolean write_evacuation(const char *path, const char *title,
-                                 const char *output, GError **errp)
+                                 const Output *output, GError **errp)
 {
     g_autofree char *text = NULL, *name = NULL, *script = NULL;
 
@@ -150,7 +197,7 @@ static gboolean write_evacuation(const char *path, const char *title,
         return FALSE;
     }
     name = title ? g_strdup(title) : default_title(path);
-    script = plot_evacuation_script(text, name, errp);
+    script = plot_evacuation_script(text, name, output->form, errp);
     return write_picture(script, name, output, errp);
 }
 
@@ -159,8 +206,36 @@ static const char *nth(char **list, int n)
     return list && n < (int)g_strv_length(list) ? list[n] : NULL;
 }
 
+/* By its name: of one that means something else nothing is to be replaced */
+static gboolean find_form(Output *output)
+{
+    g_autofree char *base = g_path_get_basename(output->path);
+    g_autofree char *lower = g_ascii_strdown(base, -1);
+
+    output->form = g_str_has_suffix(lower, ".png") ? PLOT_PNG : PLOT_SVG;
+    return output->form == PLOT_PNG || g_str_has_suffix(lower, ".svg") ||
+           !strchr(base, '.');
+}
+
+/* The one of @inputs that is the same file as @output, by whatever name */
+static const char *find_clash(const char *output, char **inputs)
+{
+    GStatBuf out, in;
+
+    if (g_str_equal(output, "-") || g_stat(output, &out) != 0) {
+        return NULL;
+    }
+    for (char **input = inputs; input && *input; input++) {
+        if (g_stat(*input, &in) == 0 && in.st_dev == out.st_dev &&
+            in.st_ino == out.st_ino) {
+            return *input;
+        }
+    }
+    return NULL;
+}
+
 static ExitStatus run(int n, char **paths, char **titles, char **works,
-                      const char *output)
+                      const Output *output)
 {
     g_autoptr(GArray) columns = g_array_new(FALSE, TRUE, sizeof(PlotColumn));
     g_autoptr(GError) error = NULL;
@@ -192,7 +267,8 @@ ExitStatus cmd_plot(int argc, char **argv)
     g_autofree char *output = NULL;
     const GOptionEntry entries[] = {
         { "output", 'o', 0, G_OPTION_ARG_FILENAME, &output,
-          "default: stdout", "FILE.svg" },
+          "an SVG, or a PNG if called .png; default: stdout, an SVG",
+          "FILE" },
         { "title", 0, 0, G_OPTION_ARG_STRING_ARRAY, &titles,
           "of a recording, in their order (its file's name)", "TEXT" },
         { "guest-work", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &works,
@@ -200,16 +276,28 @@ ExitStatus cmd_plot(int argc, char **argv)
           "percentages of its normal work", "FILE" },
         { NULL }
     };
+    Output out = { 0 };
+    const char *clash;
     ExitStatus status;
 
     if (!commands_parse(&argc, &argv, "RECORDING...",
-            "Draw recorded migrations as an SVG; several are drawn side by "
-            "side on the same scales.", entries, NULL, &status)) {
+            "Draw recorded migrations as an SVG or a PNG; several are drawn "
+            "side by side on the same scales.", entries, NULL, &status)) {
         return status;
     }
     if (argc < 2 || argc - 1 > MAX_COLUMNS) {
         return commands_usage("plot", "one to %d recordings, not %d",
                               MAX_COLUMNS, argc - 1);
     }
-    return run(argc - 1, argv + 1, titles, works, output ?: "-");
+    out.path = output ?: "-";
+    if (!find_form(&out)) {
+        return commands_usage("plot", "--output %s: a picture is called .svg "
+                              "or .png", output);
+    }
+    clash = find_clash(out.path, argv + 1) ?: find_clash(out.path, works);
+    if (clash) {
+        return commands_usage("plot", "--output %s: would replace %s, which "
+                              "is to be read", output, clash);
+    }
+    return run(argc - 1, argv + 1, titles, works, &out);
 }

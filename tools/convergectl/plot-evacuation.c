@@ -202,7 +202,8 @@ static void put_legend(GString *script)
     g_string_append(script, "\n");
 }
 
-static char *make_script(const Picture *picture, const char *title)
+static char *make_script(const Picture *picture, const char *title,
+                         PlotForm form)
 {
     guint n = picture->rows->len;
     int height_px = n * GUEST_PX + RATE_PX + AROUND_PX;
@@ -210,14 +211,13 @@ static char *make_script(const Picture *picture, const char *title)
     g_autofree char *quoted = plot_quote(title);
     GString *script = g_string_new("");
 
+    plot_terminal(script, form, WIDTH_PX, height_px);
     g_string_append_printf(script,
-        "set terminal svg size %d,%d dynamic font 'Helvetica,Arial,"
-        "sans-serif,12' background '#ffffff'\n"
         "$rates << EOD\n%sEOD\n"
         "set multiplot\nset border 3\nset tics nomirror\n"
         "set lmargin at screen %.5f; set rmargin at screen 0.97\n"
         "set xrange [0:%.3f]\n",
-        WIDTH_PX, height_px, picture->rates->str,
+        picture->rates->str,
         (double)NAME_PX / WIDTH_PX, MAX(picture->at_s, picture->planned_s));
     g_string_append_printf(script, "set label 1 %s at screen %.5f, screen %.5f "
         "left font ',16'\n", quoted, (double)NAME_PX / WIDTH_PX,
@@ -246,7 +246,7 @@ static char *make_script(const Picture *picture, const char *title)
 }
 
 char *plot_evacuation_script(const char *text, const char *title,
-                             GError **errp)
+                             PlotForm form, GError **errp)
 {
     g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func(row_free);
     g_autoptr(GString) rates = g_string_new("");
@@ -261,5 +261,5 @@ char *plot_evacuation_script(const char *text, const char *title,
                     "the record has no look at a guest");
         return NULL;
     }
-    return make_script(&picture, title);
+    return make_script(&picture, title, form);
 }

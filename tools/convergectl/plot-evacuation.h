@@ -9,7 +9,7 @@
 #ifndef CONVERGECTL_PLOT_EVACUATION_H
 #define CONVERGECTL_PLOT_EVACUATION_H
 
-#include <glib.h>
+#include "plot-script.h"
 
 /* Whether a record is that of convergectl evacuate */
 gboolean plot_is_evacuation(const char *text);
@@ -19,6 +19,6 @@ gboolean plot_is_evacuation(const char *text);
  * carried.  NULL: the record is not whole enough to be drawn.
  */
 char *plot_evacuation_script(const char *text, const char *title,
-                             GError **errp);
+                             PlotForm form, GError **errp);
 
 #endif

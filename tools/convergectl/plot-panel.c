@@ -45,7 +45,7 @@ static const char *band_color(const char *phase)
 static double width_px(const PlotScales *scales, double seconds)
 {
     return seconds / (scales->seconds * 1.02) *
-           (scales->column_px - PLOT_LEFT_PX - PLOT_RIGHT_PX);
+           (scales->column_px - PLOT_LEFT_PX - scales->right_px);
 }
 
 static gboolean has_room(const PlotScales *scales, const char *text,
@@ -108,24 +108,25 @@ void plot_bands(GString *script, const PlotScales *scales,
     }
 }
 
-static guint nr_vcpus(const PlotColumn *column)
+/* Eight colours solid, then the same eight dashed, dotted and both */
+static void put_vcpu(GString *script, const PlotVcpus *vcpus, guint v,
+                     guint nr)
 {
-    guint n = 0, throttled = 0;
-
-    for (guint i = 0; i < column->looks->len; i++) {
-        const GArray *vcpus = plot_look(column, i)->vcpus;
-
-        n = MAX(n, vcpus->len);
-        for (guint v = 0; v < vcpus->len; v++) {
-            throttled += g_array_index(vcpus, LookVcpu, v).throttle_pct > 0;
-        }
+    g_string_append_printf(script, "%s$look%u using 1:%u with steps "
+        "linewidth 2 linecolor rgb '%s' dashtype %zu ", v ? ", " : "", nr,
+        6 + v, line_colors[v % G_N_ELEMENTS(line_colors)],
+        1 + v / G_N_ELEMENTS(line_colors));
+    if (v < vcpus->ids->len) {
+        g_string_append_printf(script, "title 'vCPU %d'",
+                               g_array_index(vcpus->ids, int, v));
+    } else {
+        g_string_append_printf(script, "title '%u others'", vcpus->others);
     }
-    return throttled ? MIN(n, PLOT_MAX_VCPUS) : 0;
 }
 
-static void put_throttle(GString *script, const PlotColumn *column, guint nr)
+static void put_throttle(GString *script, const PlotVcpus *vcpus, guint nr)
 {
-    guint n = nr_vcpus(column);
+    guint n = plot_vcpus_curves(vcpus);
 
     g_string_append(script, "set yrange [0:104]; set ytics 25\nplot ");
     if (n == 0) {
@@ -134,16 +135,17 @@ static void put_throttle(GString *script, const PlotColumn *column, guint nr)
             line_colors[0]);
     }
     for (guint v = 0; v < n; v++) {
-        g_string_append_printf(script, "%s$look%u using 1:%u with steps "
-            "linewidth 2 linecolor rgb '%s' title 'vCPU %u'", v ? ", " : "",
-            nr, 6 + v, line_colors[v], v);
+        put_vcpu(script, vcpus, v, nr);
     }
     g_string_append(script, "\n");
 }
 
-static void put_work_plot(GString *script, const PlotColumn *column, guint nr)
+static void put_work_plot(GString *script, const PlotScales *scales,
+                          const PlotColumn *column, guint nr)
 {
-    g_string_append(script, "set yrange [0:125]; set ytics 50\nplot ");
+    g_string_append_printf(script, "set yrange [0:%.1f]; set ytics %s\n"
+        "plot ", MAX(125, scales->work_pct * 1.08),
+        scales->work_pct <= 250 ? "50" : "auto");
     if (!column->work) {
         g_string_append(script, "NaN notitle\n");
         return;
@@ -176,13 +178,24 @@ void plot_curves(GString *script, const PlotScales *scales,
             "1:4 with lines linewidth 2 linecolor rgb '#2f5fb3' notitle\n",
             scales->remaining_mb * 1.08, nr);
         break;
-    case 2:
-        put_throttle(script, column, nr);
+    case PLOT_THROTTLE_PANEL:
+        put_throttle(script, &scales->vcpus[nr], nr);
         break;
     default:
-        put_work_plot(script, column, nr);
+        put_work_plot(script, scales, column, nr);
         break;
     }
+}
+
+void plot_terminal(GString *script, PlotForm form, int width_px,
+                   int height_px)
+{
+    g_string_append_printf(script, "set terminal %s size %d,%d noenhanced "
+        "font '%s,11' %sbackground '#ffffff'\n",
+        form == PLOT_PNG ? "pngcairo" : "svg", width_px, height_px,
+        form == PLOT_PNG ? "Helvetica" : "Helvetica,Arial,sans-serif",
+        /* There a size is in points, of which an inch of 96 pixels has 72 */
+        form == PLOT_PNG ? "fontscale 0.75 " : "");
 }
 
 char *plot_quote(const char *text)

@@ -15,20 +15,32 @@
 
 #include "look.h"
 #include "plot-script.h"
+#include "plot-vcpus.h"
 
-/* Room beside a panel, for its scale */
+/* Room beside a panel: for its scale, and for nothing where no legend is */
 #define PLOT_LEFT_PX 66
 #define PLOT_RIGHT_PX 18
 
-/* More lines than these could not be told apart */
-#define PLOT_MAX_VCPUS 8
+/* From so many curves on their legend is beside the panel, not above it */
+#define PLOT_BESIDE_CURVES 8
+#define PLOT_LEGEND_ROWS 17
+#define PLOT_LEGEND_ROW_PX 13
+#define PLOT_LEGEND_COLUMN_PX 88
+
+#define PLOT_THROTTLE_PANEL 2
 
 typedef struct PlotScales {
-    double seconds, rate_mb_per_s, remaining_mb;
+    double seconds, rate_mb_per_s, remaining_mb, work_pct;
     gboolean work;
     int panels;
+    int throttle_px, right_px;
     int width_px, height_px, column_px;
+    PlotVcpus *vcpus;           /* one a column */
 } PlotScales;
+
+/* What the picture is to be, for gnuplot */
+void plot_terminal(GString *script, PlotForm form, int width_px,
+                   int height_px);
 
 /* Runs of the same state; with labels above the panel if it is the @first */
 void plot_bands(GString *script, const PlotScales *scales,

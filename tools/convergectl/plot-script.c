@@ -55,24 +55,75 @@ static void take_scales(const PlotColumn *column, PlotScales *scales)
         scales->remaining_mb = MAX(scales->remaining_mb,
                                    look->remaining_bytes / BYTES_PER_MB);
     }
-    scales->work |= column->work != NULL;
+    if (column->work) {
+        guint width = 1 + g_strv_length(column->work->names);
+
+        scales->work = TRUE;
+        for (guint i = 0; i < column->work->values->len; i++) {
+            if (i % width) {
+                scales->work_pct = MAX(scales->work_pct,
+                    g_array_index(column->work->values, double, i));
+            }
+        }
+    }
+}
+
+static int panel_px(const PlotScales *scales, int panel)
+{
+    return panel == PLOT_THROTTLE_PANEL ? scales->throttle_px
+                                        : panels[panel].height_px;
+}
+
+static gboolean is_beside(const PlotVcpus *vcpus)
+{
+    return plot_vcpus_curves(vcpus) >= PLOT_BESIDE_CURVES;
+}
+
+/* All columns get the room that the longest legend needs */
+static void make_room(PlotScales *scales, const PlotVcpus *vcpus)
+{
+    int curves = plot_vcpus_curves(vcpus);
+    int rows = MIN(curves, PLOT_LEGEND_ROWS);
+    int columns = (curves + PLOT_LEGEND_ROWS - 1) / PLOT_LEGEND_ROWS;
+
+    if (is_beside(vcpus)) {
+        scales->throttle_px = MAX(scales->throttle_px,
+                                  rows * PLOT_LEGEND_ROW_PX);
+        scales->right_px = MAX(scales->right_px, PLOT_RIGHT_PX +
+                               columns * PLOT_LEGEND_COLUMN_PX);
+    }
 }
 
 static PlotScales make_scales(const PlotColumn *columns, guint n)
 {
-    PlotScales scales = { 0.1, 1, 1, FALSE };
+    PlotScales scales = {
+        .seconds = 0.1, .rate_mb_per_s = 1, .remaining_mb = 1,
+        .throttle_px = panels[PLOT_THROTTLE_PANEL].height_px,
+        .right_px = PLOT_RIGHT_PX, .vcpus = g_new(PlotVcpus, n),
+    };
 
     for (guint i = 0; i < n; i++) {
+        scales.vcpus[i] = plot_vcpus_choose(columns[i].looks);
         take_scales(&columns[i], &scales);
+        make_room(&scales, &scales.vcpus[i]);
     }
     scales.panels = scales.work ? 4 : 3;
-    scales.column_px = n == 1 ? SINGLE_PX : COLUMN_PX;
+    scales.column_px = (n == 1 ? SINGLE_PX : COLUMN_PX) + scales.right_px -
+                       PLOT_RIGHT_PX;
     scales.width_px = scales.column_px * n;
     scales.height_px = TOP_PX + BOTTOM_PX - GAP_PX;
     for (int i = 0; i < scales.panels; i++) {
-        scales.height_px += panels[i].height_px + GAP_PX;
+        scales.height_px += panel_px(&scales, i) + GAP_PX;
     }
     return scales;
+}
+
+static void clear_scales(PlotScales *scales, guint n)
+{
+    for (guint i = 0; i < n; i++) {
+        plot_vcpus_clear(&scales->vcpus[i]);
+    }
+    g_free(scales->vcpus);
 }
 
 static void put_value(GString *script, double value, double unit)
@@ -84,8 +135,12 @@ static void put_value(GString *script, double value, double unit)
     }
 }
 
-static void put_looks(GString *script, const PlotColumn *column, guint nr)
+static void put_looks(GString *script, const PlotColumn *column,
+                      const PlotVcpus *vcpus, guint nr)
 {
+    guint curves = plot_vcpus_curves(vcpus);
+    g_autofree double *throttle_pct = g_new(double, curves + 1);
+
     g_string_append_printf(script, "$look%u << EOD\n", nr);
     for (guint i = 0; i < column->looks->len; i++) {
         const Look *look = plot_look(column, i);
@@ -95,10 +150,9 @@ static void put_looks(GString *script, const PlotColumn *column, guint nr)
         put_value(script, look->drain_bytes_per_s, BYTES_PER_MB);
         put_value(script, look->remaining_bytes, BYTES_PER_MB);
         put_value(script, MAX(look->throttle_pct, 0), 1);
-        for (guint v = 0; v < MIN(look->vcpus->len, PLOT_MAX_VCPUS); v++) {
-            LookVcpu *vcpu = &g_array_index(look->vcpus, LookVcpu, v);
-
-            put_value(script, vcpu->throttle_pct, 1);
+        plot_vcpus_values(vcpus, look->vcpus, throttle_pct);
+        for (guint v = 0; v < curves; v++) {
+            put_value(script, throttle_pct[v], 1);
         }
         g_string_append(script, "\n");
     }
@@ -133,6 +187,30 @@ static double screen_y(const PlotScales *scales, double px_from_top)
     return 1 - px_from_top / scales->height_px;
 }
 
+/* So far above the panel, for gnuplot; above the first are names of bands */
+static double above(const PlotScales *scales, int panel, double px)
+{
+    return 1 + px / panel_px(scales, panel);
+}
+
+/* Above the panel at its right, or beside it from its top on */
+static void put_legend(GString *script, const PlotScales *scales, guint nr,
+                       int panel, int top_px)
+{
+    if (panel == PLOT_THROTTLE_PANEL && is_beside(&scales->vcpus[nr])) {
+        g_string_append_printf(script, "set key at screen %.5f, screen %.5f "
+            "left top Left reverse vertical maxrows %d samplen 2 spacing "
+            "0.9 font ',9'\n",
+            screen_x(scales, (nr + 1) * scales->column_px - scales->right_px +
+                             PLOT_RIGHT_PX / 2),
+            screen_y(scales, top_px), PLOT_LEGEND_ROWS);
+    } else {
+        g_string_append_printf(script, "set key default; set key at graph 1, "
+            "graph %.4f right vertical maxrows 1 samplen 1.5\n",
+            above(scales, panel, panel == 0 ? 43 : 23));
+    }
+}
+
 static void put_panel(GString *script, const PlotScales *scales,
                       const PlotColumn *column, guint nr, int panel)
 {
@@ -140,21 +218,20 @@ static void put_panel(GString *script, const PlotScales *scales,
     int top_px = TOP_PX;
 
     for (int i = 0; i < panel; i++) {
-        top_px += panels[i].height_px + GAP_PX;
+        top_px += panel_px(scales, i) + GAP_PX;
     }
     g_string_append_printf(script, "unset object; unset label\n"
         "set lmargin at screen %.5f; set rmargin at screen %.5f\n"
         "set tmargin at screen %.5f; set bmargin at screen %.5f\n",
         screen_x(scales, left_px + PLOT_LEFT_PX),
-        screen_x(scales, left_px + scales->column_px - PLOT_RIGHT_PX),
+        screen_x(scales, left_px + scales->column_px - scales->right_px),
         screen_y(scales, top_px),
-        screen_y(scales, top_px + panels[panel].height_px));
+        screen_y(scales, top_px + panel_px(scales, panel)));
     plot_bands(script, scales, column, panel == 0);
-    g_string_append_printf(script, "set label 1 '%s' at graph 0, graph %s "
+    g_string_append_printf(script, "set label 1 '%s' at graph 0, graph %.4f "
         "left font ',12' textcolor rgb '#333333'\n", panels[panel].caption,
-        panel == 0 ? "1.19" : "1.11");
-    g_string_append_printf(script, "set key at graph 1, graph %s right "
-        "vertical maxrows 1 samplen 1.5\n", panel == 0 ? "1.255" : "1.21");
+        above(scales, panel, panel == 0 ? 32 : 12));
+    put_legend(script, scales, nr, panel, top_px);
     g_string_append_printf(script, "set format x '%s'; set xlabel '%s' "
         "offset 0,0.4\n", panel == scales->panels - 1 ? "%g" : "",
         panel == scales->panels - 1 ? "seconds" : "");
@@ -210,16 +287,15 @@ static void put_column_title(GString *script, const PlotScales *scales,
     }
 }
 
-char *plot_script(const PlotColumn *columns, guint n)
+char *plot_script(const PlotColumn *columns, guint n, PlotForm form)
 {
     GString *script = g_string_new("");
     PlotScales scales = make_scales(columns, n);
 
-    g_string_append_printf(script, "set terminal svg size %d,%d noenhanced "
-        "font 'Helvetica,Arial,sans-serif,11' background '#ffffff'\n"
-        "set datafile missing 'NaN'\n", scales.width_px, scales.height_px);
+    plot_terminal(script, form, scales.width_px, scales.height_px);
+    g_string_append(script, "set datafile missing 'NaN'\n");
     for (guint i = 0; i < n; i++) {
-        put_looks(script, &columns[i], i);
+        put_looks(script, &columns[i], &scales.vcpus[i], i);
         put_work(script, &columns[i], i);
     }
     g_string_append_printf(script, "set multiplot\nset border 3 linecolor "
@@ -238,5 +314,6 @@ char *plot_script(const PlotColumn *columns, guint n)
         put_column_title(script, &scales, &columns[i], i);
     }
     g_string_append(script, "plot NaN notitle\nunset multiplot\n");
+    clear_scales(&scales, n);
     return g_string_free(script, FALSE);
 }

@@ -17,7 +17,9 @@ typedef struct PlotColumn {
     GuestWorkTable *work;       /* NULL: none */
 } PlotColumn;
 
+typedef enum PlotForm { PLOT_SVG, PLOT_PNG } PlotForm;
+
 /* @columns, side by side on the same scales, so that they can be compared */
-char *plot_script(const PlotColumn *columns, guint n);
+char *plot_script(const PlotColumn *columns, guint n, PlotForm form);
 
 #endif

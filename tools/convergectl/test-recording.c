@@ -132,7 +132,7 @@ static void test_plot_script_holds_data_and_quotes_titles(void)
     g_assert_nonnull(work);
     g_ptr_array_add(looks, sample_look(0));
     g_ptr_array_add(looks, sample_look(2000));
-    script = plot_script(&column, 1);
+    script = plot_script(&column, 1, PLOT_SVG);
     g_assert_nonnull(strstr(script, "\n2.000 100.0000 64.0000 "
                             "12000000.0000 99.0000 57.0000 0.0000\n"));
     g_assert_nonnull(strstr(script, "\n0.5000 93.5000\n"));
@@ -140,6 +140,89 @@ static void test_plot_script_holds_data_and_quotes_titles(void)
     g_assert_nonnull(strstr(script, "'the ''reader'''"));
     /* 'stuck' is a band of its own colour */
     g_assert_nonnull(strstr(script, "#fadcdc"));
+}
+
+/* Two looks at a guest of which vCPU v sleeps v % of its time */
+static char *script_of_vcpus(int n)
+{
+    g_autoptr(GPtrArray) looks =
+        g_ptr_array_new_with_free_func((GDestroyNotify)look_free);
+    PlotColumn column = { .title = (char *)"many", .looks = looks };
+
+    for (int i = 0; i < 2; i++) {
+        Look *look = sample_look(i * 1000);
+
+        g_array_set_size(look->vcpus, 0);
+        for (int v = 0; v < n; v++) {
+            LookVcpu vcpu = { v, v, 1e6, 0 };
+
+            g_array_append_val(look->vcpus, vcpu);
+        }
+        g_ptr_array_add(looks, look);
+    }
+    return plot_script(&column, 1, PLOT_SVG);
+}
+
+static int count(const char *script, const char *what)
+{
+    int n = 0;
+
+    for (const char *p = script; (p = strstr(p, what)); p++) {
+        n++;
+    }
+    return n;
+}
+
+static void test_legend_of_many_vcpus_is_beside_the_panel(void)
+{
+    g_autofree char *seven = script_of_vcpus(7);
+    g_autofree char *eight = script_of_vcpus(8);
+
+    g_assert_cmpint(count(seven, "title 'vCPU "), ==, 7);
+    g_assert_null(strstr(seven, "set key at screen"));
+    g_assert_nonnull(strstr(seven, " size 800,"));
+    g_assert_cmpint(count(eight, "title 'vCPU "), ==, 8);
+    g_assert_cmpint(count(eight, "set key at screen"), ==, 1);
+    /* The panel is as wide as before, the picture wider */
+    g_assert_nonnull(strstr(eight, " size 888,"));
+}
+
+static void test_of_many_vcpus_the_slowest_are_told_apart(void)
+{
+    g_autofree char *all = script_of_vcpus(32);
+    g_autofree char *most = script_of_vcpus(44);
+
+    g_assert_cmpint(count(all, "title 'vCPU "), ==, 32);
+    g_assert_null(strstr(all, "others"));
+    g_assert_cmpint(count(most, "title 'vCPU "), ==, 32);
+    g_assert_null(strstr(most, "title 'vCPU 11'"));
+    g_assert_nonnull(strstr(most, "title 'vCPU 12'"));
+    g_assert_nonnull(strstr(most, "title 'vCPU 43'"));
+    g_assert_nonnull(strstr(most, "title '12 others'"));
+    /* The last curve is the mean of 0 to 11 % */
+    g_assert_nonnull(strstr(most, " 43.0000 5.5000\n"));
+}
+
+static void test_guest_work_above_normal_is_not_cut(void)
+{
+    static const struct { const char *rows, *range; } table[] = {
+        { "0,100\n500,93.5\n", "set yrange [0:125.0]" },
+        { "0,100\n500,150\n", "set yrange [0:162.0]" },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
+        g_autofree char *text = g_strconcat("time-ms,a\n", table[i].rows,
+                                            NULL);
+        g_autoptr(GuestWorkTable) work = guest_work_table_parse(text, NULL);
+        g_autoptr(GPtrArray) looks =
+            g_ptr_array_new_with_free_func((GDestroyNotify)look_free);
+        PlotColumn column = { (char *)"work", looks, work };
+        g_autofree char *script = NULL;
+
+        g_ptr_array_add(looks, sample_look(0));
+        script = plot_script(&column, 1, PLOT_SVG);
+        g_assert_nonnull(strstr(script, table[i].range));
+    }
 }
 
 static void test_wrong_guest_work_is_refused(void)
@@ -170,6 +253,12 @@ int main(int argc, char **argv)
                     test_full_disk_is_an_error);
     g_test_add_func("/plot/script-holds-data-and-quotes-titles",
                     test_plot_script_holds_data_and_quotes_titles);
+    g_test_add_func("/plot/legend-of-many-vcpus-is-beside-the-panel",
+                    test_legend_of_many_vcpus_is_beside_the_panel);
+    g_test_add_func("/plot/of-many-vcpus-the-slowest-are-told-apart",
+                    test_of_many_vcpus_the_slowest_are_told_apart);
+    g_test_add_func("/plot/guest-work-above-normal-is-not-cut",
+                    test_guest_work_above_normal_is_not_cut);
     g_test_add_func("/plot/wrong-guest-work-is-refused",
                     test_wrong_guest_work_is_refused);
     return g_test_run();
