@@ -189,6 +189,7 @@ static ExitStatus start_and_follow(QmpClient *qmp,
 {
     g_autofree char *title = g_strdup_printf("migrating to %s", uri);
     FollowOptions how = { .title = title, .owner = TRUE,
+                          .guest = commands_guest(&options->common),
                           .interval_ms = options->common.interval_ms,
                           .silence_s = options->common.silence_s,
                           .output = commands_output(&options->common),

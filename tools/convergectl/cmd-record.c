@@ -13,7 +13,8 @@
 static ExitStatus run(const CommonOptions *common, int wait_s,
                       const char *output)
 {
-    FollowOptions how = { .title = "", .wait_s = wait_s,
+    FollowOptions how = { .title = "", .guest = commands_guest(common),
+                          .wait_s = wait_s,
                           .interval_ms = common->interval_ms,
                           .silence_s = common->silence_s,
                           .output = FOLLOW_SILENT };

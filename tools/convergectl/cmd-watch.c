@@ -52,7 +52,9 @@ static ExitStatus set_and_follow(QmpClient *qmp, const WatchOptions *options,
 {
     g_autofree char *title =
         g_strdup_printf("migration of %s", commands_guest(&options->common));
-    FollowOptions how = { .title = title, .wait_s = options->wait_s,
+    FollowOptions how = { .title = title,
+                          .guest = commands_guest(&options->common),
+                          .wait_s = options->wait_s,
                           .interval_ms = options->common.interval_ms,
                           .silence_s = options->common.silence_s,
                           .output = commands_output(&options->common),

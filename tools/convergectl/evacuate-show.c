@@ -10,6 +10,7 @@
 
 #include "format.h"
 #include "message.h"
+#include "record-fields.h"
 #include "signals.h"
 #include "terminal.h"
 
@@ -133,6 +134,7 @@ static void put_json(EvacuateShow *show, JsonBuilder *builder)
 static JsonBuilder *begin_json(const EvacuateShow *show, const Evacuation *e,
                                const char *type)
 {
+    g_autofree char *clock = record_time_text(g_get_real_time() / 1000);
     JsonBuilder *builder = json_builder_new();
 
     json_builder_begin_object(builder);
@@ -140,6 +142,8 @@ static JsonBuilder *begin_json(const EvacuateShow *show, const Evacuation *e,
     json_builder_add_string_value(builder, type);
     json_builder_set_member_name(builder, "at-ms");
     json_builder_add_int_value(builder, at_ms(show, e));
+    json_builder_set_member_name(builder, "clock");
+    json_builder_add_string_value(builder, clock);
     return builder;
 }
 

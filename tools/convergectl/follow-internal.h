@@ -28,6 +28,7 @@ typedef struct Follow {
     gboolean reason_shown;          /* ... and whether it had a reason */
     char *event_status;             /* of the last MIGRATION event */
     gboolean asking;                /* whether to cancel */
+    gboolean introduced;            /* the recording tells whose it is */
     gboolean begun;                 /* the migration to follow is there */
     gboolean over;
     ExitStatus status;

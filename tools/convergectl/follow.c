@@ -21,6 +21,7 @@
 #include "follow-internal.h"
 #include "format.h"
 #include "message.h"
+#include "recorded.h"
 #include "signals.h"
 
 #include <poll.h>
@@ -181,6 +182,16 @@ static void check_wait(Follow *f)
     }
 }
 
+/* Once, with the first look that is written down */
+static void introduce(Follow *f)
+{
+    if (!f->introduced && (f->options->recording ||
+                           f->options->output == FOLLOW_JSON)) {
+        f->introduced = TRUE;
+        recorded_ask(f->qmp, f->options->guest, f->look);
+    }
+}
+
 static void record(Follow *f)
 {
     g_autoptr(GError) error = NULL;
@@ -239,6 +250,7 @@ static void look_once(Follow *f)
     if (g_str_equal(f->look->status, "completed")) {
         await_figures(f);
     }
+    introduce(f);
     track_add(f->track, f->look, follow_ms_since(f->start_us));
     record(f);
     follow_show(f);

@@ -22,6 +22,7 @@ typedef enum FollowOutput {
 
 typedef struct FollowOptions {
     const char *title;
+    const char *guest;      /* to be recorded, if QEMU knows no name */
     FollowOutput output;
     int interval_ms;
     gboolean cancel;        /* at once */

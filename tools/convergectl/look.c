@@ -51,6 +51,7 @@ Look *look_new(void)
     Look *look = g_new0(Look, 1);
 
     look->at_ms = LOOK_UNKNOWN;
+    look->clock_ms = LOOK_UNKNOWN;
     look->dirty_bytes_per_s = LOOK_UNKNOWN;
     look->drain_bytes_per_s = LOOK_UNKNOWN;
     look->remaining_bytes = LOOK_UNKNOWN;
@@ -78,6 +79,8 @@ void look_free(Look *look)
         g_free(look->policy);
         g_free(look->reason);
         g_free(look->error);
+        g_free(look->guest);
+        g_free(look->settings);
         g_array_unref(look->vcpus);
         g_free(look);
     }
@@ -196,6 +199,7 @@ Look *look_from_info(JsonObject *info)
         g_free(look->status);
         look->status = g_strdup("none");
     }
+    look->clock_ms = g_get_real_time() / 1000;
     look->error = text_of(info, "error-desc");
     look->state = text_of(convergence, "state");
     look->policy = text_of(convergence, "policy");

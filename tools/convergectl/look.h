@@ -30,6 +30,9 @@ typedef struct Look {
     char *reason;                   /* "" */
     char *error;                    /* error-desc; "" */
     gint64 at_ms;                   /* since the migration began */
+    gint64 clock_ms;                /* when the look was taken, since 1970 */
+    char *guest;                    /* only where it is to be recorded */
+    char *settings;                 /* as well */
     double dirty_bytes_per_s;
     double drain_bytes_per_s;
     double remaining_bytes;

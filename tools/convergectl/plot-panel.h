@@ -33,7 +33,7 @@ typedef struct PlotScales {
     double seconds, rate_mb_per_s, remaining_mb, work_pct;
     gboolean work;
     int panels;
-    int throttle_px, right_px;
+    int top_px, throttle_px, right_px;
     int width_px, height_px, column_px;
     PlotVcpus *vcpus;           /* one a column */
 } PlotScales;

@@ -5,7 +5,7 @@
  *
  * Copyright (c) 2026 The Converge developers
  *
- *     title, verdict               one column a recording
+ *     title, origin, verdict       one column a recording
  *     | state | state     |        what the engine was at, as bands behind
  *     | rates             |        all panels
  *     | what remains      |
@@ -27,6 +27,7 @@
 #define TOP_PX 118
 #define BOTTOM_PX 46
 #define GAP_PX 34
+#define LINE_PX 15
 
 #define VERDICT_CHAR_PX 7
 #define MAX_VERDICT_LINES 2
@@ -79,6 +80,27 @@ static gboolean is_beside(const PlotVcpus *vcpus)
     return plot_vcpus_curves(vcpus) >= PLOT_BESIDE_CURVES;
 }
 
+/* Old recordings tell neither whose they are nor from when */
+static gboolean has_origin(const PlotColumn *column)
+{
+    const Look *first = plot_look(column, 0);
+
+    return first->clock_ms >= 0 || (first->guest && *first->guest);
+}
+
+static char *tell_origin(const PlotColumn *column)
+{
+    const Look *first = plot_look(column, 0);
+    g_autoptr(GDateTime) time = first->clock_ms >= 0
+        ? g_date_time_new_from_unix_utc(first->clock_ms / 1000) : NULL;
+    g_autofree char *when =
+        time ? g_date_time_format(time, "%Y-%m-%d %H:%M:%S UTC") : NULL;
+    const char *guest = first->guest ?: "";
+
+    return g_strdup_printf("%s%s%s", guest, *guest && when ? ", " : "",
+                           when ?: "");
+}
+
 /* All columns get the room that the longest legend needs */
 static void make_room(PlotScales *scales, const PlotVcpus *vcpus)
 {
@@ -98,6 +120,7 @@ static PlotScales make_scales(const PlotColumn *columns, guint n)
 {
     PlotScales scales = {
         .seconds = 0.1, .rate_mb_per_s = 1, .remaining_mb = 1,
+        .top_px = TOP_PX,
         .throttle_px = panels[PLOT_THROTTLE_PANEL].height_px,
         .right_px = PLOT_RIGHT_PX, .vcpus = g_new(PlotVcpus, n),
     };
@@ -106,12 +129,15 @@ static PlotScales make_scales(const PlotColumn *columns, guint n)
         scales.vcpus[i] = plot_vcpus_choose(columns[i].looks);
         take_scales(&columns[i], &scales);
         make_room(&scales, &scales.vcpus[i]);
+        if (has_origin(&columns[i])) {
+            scales.top_px = TOP_PX + LINE_PX;
+        }
     }
     scales.panels = scales.work ? 4 : 3;
     scales.column_px = (n == 1 ? SINGLE_PX : COLUMN_PX) + scales.right_px -
                        PLOT_RIGHT_PX;
     scales.width_px = scales.column_px * n;
-    scales.height_px = TOP_PX + BOTTOM_PX - GAP_PX;
+    scales.height_px = scales.top_px + BOTTOM_PX - GAP_PX;
     for (int i = 0; i < scales.panels; i++) {
         scales.height_px += panel_px(&scales, i) + GAP_PX;
     }
@@ -215,7 +241,7 @@ static void put_panel(GString *script, const PlotScales *scales,
                       const PlotColumn *column, guint nr, int panel)
 {
     int left_px = nr * scales->column_px;
-    int top_px = TOP_PX;
+    int top_px = scales->top_px;
 
     for (int i = 0; i < panel; i++) {
         top_px += panel_px(scales, i) + GAP_PX;
@@ -270,20 +296,29 @@ static void put_text(GString *script, const PlotScales *scales, int label,
         screen_y(scales, y_px), style);
 }
 
-/* Title and verdict, in screen coordinates above the first panel */
+/* Title, origin and verdict, in screen coordinates above the first panel */
 static void put_column_title(GString *script, const PlotScales *scales,
                              const PlotColumn *column, guint nr)
 {
     double x_px = nr * scales->column_px + PLOT_LEFT_PX;
     g_autoptr(Canvas) verdict = tell_end(scales, column);
-    int label = 10 + nr * (1 + MAX_VERDICT_LINES);
+    int label = 10 + nr * (2 + MAX_VERDICT_LINES);
+    int y_px = 41;
 
     put_text(script, scales, label, column->title, x_px, 20,
              "font 'Helvetica:Bold,16' "
              "textcolor rgb '#111111'");
+    if (has_origin(column)) {
+        g_autofree char *origin = tell_origin(column);
+
+        put_text(script, scales, label + 1, origin, x_px, y_px,
+                 "font ',11' textcolor rgb '#444444'");
+        y_px += LINE_PX;
+    }
     for (guint i = 0; i < verdict->lines->len; i++) {
-        put_text(script, scales, label + 1 + i, verdict->lines->pdata[i],
-                 x_px, 41 + 15 * i, "font ',11' textcolor rgb '#444444'");
+        put_text(script, scales, label + 2 + i, verdict->lines->pdata[i],
+                 x_px, y_px + LINE_PX * i,
+                 "font ',11' textcolor rgb '#444444'");
     }
 }
 

@@ -29,6 +29,9 @@ const Field record_fields[] = {
     FIELD("downtime-ms", FIELD_INT64, downtime_ms),
     FIELD("longest-pause-ms", FIELD_INT64, longest_pause_ms),
     FIELD("predicted-error-pct", FIELD_INT, predicted_error_pct),
+    FIELD("clock", FIELD_TIME, clock_ms),
+    FIELD("guest", FIELD_TEXT, guest),
+    FIELD("settings", FIELD_TEXT, settings),
 };
 
 const size_t record_nr_fields = G_N_ELEMENTS(record_fields);
@@ -64,15 +67,42 @@ void record_set_number(const Field *field, Look *look, double value)
     }
 }
 
-const char *record_field_text(const Field *field, const Look *look)
+char *record_time_text(gint64 ms)
 {
-    return *(char *const *)((const char *)look + field->offset) ?: "";
+    g_autoptr(GDateTime) time =
+        ms < 0 ? NULL : g_date_time_new_from_unix_utc(ms / 1000);
+    g_autofree char *seconds =
+        time ? g_date_time_format(time, "%Y-%m-%dT%H:%M:%S") : NULL;
+
+    return seconds ? g_strdup_printf("%s.%03dZ", seconds, (int)(ms % 1000))
+                   : g_strdup("");
+}
+
+static gint64 parse_time(const char *text)
+{
+    g_autoptr(GDateTime) time = g_date_time_new_from_iso8601(text, NULL);
+
+    return time ? MAX(g_date_time_to_unix(time) * 1000 +
+                      g_date_time_get_microsecond(time) / 1000, LOOK_UNKNOWN)
+                : LOOK_UNKNOWN;
+}
+
+char *record_field_text(const Field *field, const Look *look)
+{
+    const char *at = (const char *)look + field->offset;
+
+    return field->kind == FIELD_TIME ? record_time_text(*(const gint64 *)at)
+                                     : g_strdup(*(char *const *)at ?: "");
 }
 
 void record_set_text(const Field *field, Look *look, const char *text)
 {
-    char **at = (char **)((char *)look + field->offset);
+    char *at = (char *)look + field->offset;
 
-    g_free(*at);
-    *at = g_strdup(text);
+    if (field->kind == FIELD_TIME) {
+        *(gint64 *)at = parse_time(text);
+    } else {
+        g_free(*(char **)at);
+        *(char **)at = g_strdup(text);
+    }
 }

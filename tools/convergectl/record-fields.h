@@ -17,7 +17,7 @@
 #include <stddef.h>
 
 typedef enum FieldKind {
-    FIELD_TEXT, FIELD_INT, FIELD_INT64, FIELD_DOUBLE
+    FIELD_TEXT, FIELD_TIME, FIELD_INT, FIELD_INT64, FIELD_DOUBLE
 } FieldKind;
 
 typedef struct Field {
@@ -29,9 +29,19 @@ typedef struct Field {
 extern const Field record_fields[];
 extern const size_t record_nr_fields;
 
+/* As RFC 3339 has it, in UTC: "2026-03-01T09:30:00.250Z"; "" if negative */
+char *record_time_text(gint64 ms);
+
 double record_field_number(const Field *field, const Look *look);
 void record_set_number(const Field *field, Look *look, double value);
-const char *record_field_text(const Field *field, const Look *look);
+
+/* Of texts and times: "" if not known */
+static inline gboolean record_is_text(const Field *field)
+{
+    return field->kind == FIELD_TEXT || field->kind == FIELD_TIME;
+}
+
+char *record_field_text(const Field *field, const Look *look);
 void record_set_text(const Field *field, Look *look, const char *text);
 
 #endif

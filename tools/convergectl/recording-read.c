@@ -73,7 +73,7 @@ static gboolean parse_cell(Look *look, const char *name, const char *text)
         if (!g_str_equal(name, record_fields[i].name)) {
             continue;
         }
-        if (record_fields[i].kind == FIELD_TEXT) {
+        if (record_is_text(&record_fields[i])) {
             record_set_text(&record_fields[i], look, text);
         } else if (*text) {
             if (!parse_number(text, &value)) {
@@ -156,7 +156,7 @@ static Look *parse_json(const char *line)
         return g_steal_pointer(&look);
     }
     for (size_t i = 0; i < record_nr_fields; i++) {
-        if (record_fields[i].kind == FIELD_TEXT) {
+        if (record_is_text(&record_fields[i])) {
             record_set_text(&record_fields[i], look,
                            json_object_get_string_member_with_default(
                                object, record_fields[i].name, ""));

@@ -75,8 +75,10 @@ char *recording_csv(const Look *look)
     for (size_t i = 0; i < record_nr_fields; i++) {
         const Field *field = &record_fields[i];
 
-        if (field->kind == FIELD_TEXT) {
-            append_text(line, record_field_text(field, look));
+        if (record_is_text(field)) {
+            g_autofree char *text = record_field_text(field, look);
+
+            append_text(line, text);
         } else if (record_field_number(field, look) >= 0) {
             g_string_append_printf(line, "%.0f",
                                    record_field_number(field, look));
@@ -118,14 +120,17 @@ char *recording_json(const Look *look)
     for (size_t i = 0; i < record_nr_fields; i++) {
         const Field *field = &record_fields[i];
 
-        if (field->kind != FIELD_TEXT) {
+        if (!record_is_text(field)) {
             if (record_field_number(field, look) >= 0) {
                 json_object_set_int_member(object, field->name,
                                            record_field_number(field, look));
             }
-        } else if (*record_field_text(field, look)) {
-            json_object_set_string_member(object, field->name,
-                                          record_field_text(field, look));
+        } else {
+            g_autofree char *text = record_field_text(field, look);
+
+            if (*text) {
+                json_object_set_string_member(object, field->name, text);
+            }
         }
     }
     if (look->vcpus->len) {

@@ -7,7 +7,8 @@
  *
  * The same names in both forms; what was not known is empty (CSV) or absent
  * (JSON).  vCPUs are "id:dirty:limit:throttle" in one CSV field, as their
- * number may change on the way.
+ * number may change on the way.  The first record alone has the guest's name
+ * and settings.  convergectl(1) tells users of each field.
  */
 
 #ifndef CONVERGECTL_RECORDING_H

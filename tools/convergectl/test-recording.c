@@ -21,6 +21,9 @@ static Look *sample_look(gint64 at_ms)
     look->policy = g_strdup("step");
     look->reason = g_strdup("so, \"thus\" and\nit's so");
     look->at_ms = at_ms;
+    look->clock_ms = G_GINT64_CONSTANT(1772357400250);
+    look->guest = g_strdup("web, 1");
+    look->settings = g_strdup("downtime-limit=300 auto-converge=on");
     look->dirty_bytes_per_s = 100e6;
     look->drain_bytes_per_s = 64e6;
     look->remaining_bytes = 12e12;
@@ -38,6 +41,9 @@ static void check_same(const Look *a, const Look *b, gboolean json)
     g_assert_cmpstr(b->reason, ==, json ? "so, \"thus\" and\nit's so"
                                         : "so, \"thus\" and it's so");
     g_assert_cmpint(a->at_ms, ==, b->at_ms);
+    g_assert_cmpint(a->clock_ms, ==, b->clock_ms);
+    g_assert_cmpstr(a->guest, ==, b->guest);
+    g_assert_cmpstr(a->settings, ==, b->settings);
     g_assert_cmpfloat(a->dirty_bytes_per_s, ==, b->dirty_bytes_per_s);
     g_assert_cmpfloat(a->drain_bytes_per_s, ==, b->drain_bytes_per_s);
     g_assert_cmpfloat(a->remaining_bytes, ==, b->remaining_bytes);
@@ -64,6 +70,50 @@ static void test_round_trip(void)
         g_assert_nonnull(looks);
         g_assert_cmpint(looks->len, ==, 1);
         check_same(look, looks->pdata[0], json);
+    }
+}
+
+static void test_the_clock_is_written_in_utc(void)
+{
+    g_autoptr(Look) look = sample_look(0);
+    g_autofree char *csv = recording_csv(look);
+    g_autofree char *json = recording_json(look);
+
+    g_assert_nonnull(strstr(csv, ",2026-03-01T09:30:00.250Z,\"web, 1\","));
+    g_assert_nonnull(strstr(json, "\"clock\":\"2026-03-01T09:30:00.250Z\""));
+    /* Another zone's is read; what is no time is not known */
+    for (int i = 0; i < 2; i++) {
+        g_autoptr(GPtrArray) looks = recording_parse(i
+            ? "time-ms,status,clock\n1,active,2026-03-01T10:30:00.25+01:00\n"
+            : "time-ms,status,clock\n1,active,noon\n", NULL);
+
+        g_assert_cmpint(((Look *)looks->pdata[0])->clock_ms, ==,
+                        i ? look->clock_ms : LOOK_UNKNOWN);
+    }
+}
+
+/* As they were before there was a clock in them */
+static void test_old_recordings_are_read(void)
+{
+    static const char *const texts[] = {
+        "time-ms,status,state,throttle-pct,vcpus,reason\n"
+        "5,active,stuck,7,0:1:2:3,\"why\"\n",
+        "{\"type\":\"sample\",\"time-ms\":5,\"status\":\"active\","
+        "\"state\":\"stuck\",\"throttle-pct\":7}\n",
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autoptr(GPtrArray) looks = recording_parse(texts[i], NULL);
+        PlotColumn column = { .title = (char *)"old", .looks = looks };
+        g_autofree char *script = NULL;
+        Look *look;
+
+        g_assert_cmpint(looks->len, ==, 1);
+        look = looks->pdata[0];
+        g_assert_cmpint(look->throttle_pct, ==, 7);
+        g_assert_cmpint(look->clock_ms, ==, LOOK_UNKNOWN);
+        script = plot_script(&column, 1, PLOT_SVG);
+        g_assert_null(strstr(script, "UTC"));
     }
 }
 
@@ -138,6 +188,8 @@ static void test_plot_script_holds_data_and_quotes_titles(void)
     g_assert_nonnull(strstr(script, "\n0.5000 93.5000\n"));
     g_assert_nonnull(strstr(script, "'it''s `date`'"));
     g_assert_nonnull(strstr(script, "'the ''reader'''"));
+    /* Whose it is and from when, under the title */
+    g_assert_nonnull(strstr(script, "'web, 1, 2026-03-01 09:30:00 UTC'"));
     /* 'stuck' is a band of its own colour */
     g_assert_nonnull(strstr(script, "#fadcdc"));
 }
@@ -244,6 +296,10 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/recording/round-trip", test_round_trip);
+    g_test_add_func("/recording/the-clock-is-written-in-utc",
+                    test_the_clock_is_written_in_utc);
+    g_test_add_func("/recording/old-recordings-are-read",
+                    test_old_recordings_are_read);
     g_test_add_func("/recording/a-cut-last-line-is-forgiven",
                     test_a_cut_last_line_is_forgiven);
     g_test_add_func("/recording/other-files-are-refused",
