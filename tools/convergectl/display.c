@@ -69,11 +69,15 @@ static char *left_text(const Look *look, const Track *track)
                            format_duration(left, track->left_ms), error);
 }
 
+/* "" where the migration's time is not known */
 static char *time_text(const Look *look, const Track *track)
 {
     g_autofree char *left = left_text(look, track);
     char at[FORMAT_MAX], all[FORMAT_MAX];
 
+    if (!track->timed) {
+        return g_strdup(left ?: "");
+    }
     format_duration(at, look->at_ms);
     if (left) {
         return g_strdup_printf("%s, %s", at, left);
@@ -86,26 +90,38 @@ static char *time_text(const Look *look, const Track *track)
                                                 track->left_ms));
 }
 
+/* Nothing where it cannot be known; no figure promises an end that is none */
+static char *progress_text(const Track *track)
+{
+    return track->incoming ? g_strdup("") :
+           track->endless ? g_strdup("no end in sight") :
+           g_strdup_printf("%d %%", track->progress_pct);
+}
+
 static void put_progress(Canvas *canvas, const Look *look,
                          const Track *track)
 {
     g_autofree char *when = time_text(look, track);
     const char *phase = look_phase(look);
-    int figures = strlen(" 100 %  ") + strlen(phase) + 2 + strlen(when);
+    g_autofree char *done = progress_text(track);
+    int figures = 1 + MAX(strlen("100 %"), strlen(done)) + 2 +
+                  strlen(phase) + 2 + strlen(when);
     int cells = MIN(canvas_room(canvas) - figures, MAX_BAR_CELLS);
     gboolean beside = cells >= LEAST_BAR_CELLS;
 
     if (!beside) {
         cells = MIN(canvas_room(canvas), MAX_BAR_CELLS);
     }
-    canvas_bar(canvas, state_ink(look), cells, track->progress_pct / 100.0);
-    if (!beside) {
-        canvas_end_line(canvas);
+    if (*done) {
+        canvas_bar(canvas, state_ink(look), cells,
+                   track->endless ? 0 : track->progress_pct / 100.0);
+        if (!beside) {
+            canvas_end_line(canvas);
+        }
+        canvas_put(canvas, INK_BOLD, beside ? " %5s" : "%s", done);
     }
-    canvas_put(canvas, INK_BOLD, beside ? " %3d %%" : "%d %%",
-               track->progress_pct);
-    canvas_put(canvas, state_ink(look), "  %s", phase);
-    canvas_put(canvas, INK_PLAIN, "  %s", when);
+    canvas_put(canvas, state_ink(look), "%s%s", *done ? "  " : "", phase);
+    canvas_put(canvas, INK_PLAIN, "%s%s", *when ? "  " : "", when);
     canvas_end_line(canvas);
 }
 
@@ -150,16 +166,23 @@ static void put_rates(Canvas *canvas, const Look *look, const Track *track)
         offsetof(TrackPoint, remaining_bytes), &most_remaining);
     guint n = track->points->len;
     gboolean outpaced = look->dirty_bytes_per_s > look->drain_bytes_per_s;
+    gboolean ended = look_has_ended(look);
     char figure[FORMAT_MAX];
 
-    /* One scale for both: which of the two is higher is what matters */
-    put_row(canvas, outpaced ? INK_BAD : INK_WARN, "dirties",
-            format_rate(figure, look->dirty_bytes_per_s), dirty, n, max);
-    put_row(canvas, INK_GOOD, "drains",
-            format_rate(figure, look->drain_bytes_per_s), drain, n, max);
-    put_row(canvas, INK_LINK, "remains",
-            format_bytes(figure, look->remaining_bytes), remaining, n,
-            most_remaining);
+    /*
+     * One scale for both: which of the two is higher is what matters.  Of the
+     * last second, at the end, nobody wants to know.
+     */
+    put_row(canvas, outpaced ? INK_BAD : INK_WARN,
+            ended ? "dirtied" : "dirties",
+            ended ? "" : format_rate(figure, look->dirty_bytes_per_s), dirty,
+            n, max);
+    put_row(canvas, INK_GOOD, ended ? "drained" : "drains",
+            ended ? "" : format_rate(figure, look->drain_bytes_per_s), drain,
+            n, max);
+    put_row(canvas, INK_LINK, ended ? "remained" : "remains",
+            ended ? "" : format_bytes(figure, look->remaining_bytes),
+            remaining, n, most_remaining);
 }
 
 static void put_throttle(Canvas *canvas, const Look *look,
@@ -174,6 +197,9 @@ static void put_throttle(Canvas *canvas, const Look *look,
         return;
     }
     g_snprintf(figure, sizeof(figure), "%d %%", MAX(look->throttle_pct, 0));
+    if (look_has_ended(look)) {
+        *figure = 0;
+    }
     put_row(canvas, INK_WARN, "throttle", figure, throttle,
             track->points->len, 100);
 }
@@ -205,7 +231,26 @@ static void put_downtime(Canvas *canvas, const Look *look)
     canvas_end_line(canvas);
 }
 
-static void put_vcpu(Canvas *canvas, const LookVcpu *vcpu)
+/* What became of it; the limit is that of the end */
+static void put_end(Canvas *canvas, const Look *look)
+{
+    char figure[FORMAT_MAX];
+
+    if (look->downtime_ms < 0) {
+        return;
+    }
+    canvas_put(canvas, INK_DIM, "downtime");
+    canvas_tab(canvas, LABEL_COLUMNS);
+    canvas_put(canvas, INK_PLAIN, "%*s", FIGURE_COLUMNS,
+               format_downtime(figure, look->downtime_ms));
+    if (look->downtime_limit_ms >= 0) {
+        canvas_put(canvas, INK_DIM, "  limit %s",
+                   format_downtime(figure, look->downtime_limit_ms));
+    }
+    canvas_end_line(canvas);
+}
+
+static void put_vcpu(Canvas *canvas, const LookVcpu *vcpu, gboolean limits)
 {
     char rate[FORMAT_MAX], limit[FORMAT_MAX], label[FORMAT_MAX];
 
@@ -224,6 +269,8 @@ static void put_vcpu(Canvas *canvas, const LookVcpu *vcpu)
     if (vcpu->limit_bytes_per_s > 0) {
         canvas_put(canvas, INK_DIM, ", may dirty %s",
                    format_rate(limit, vcpu->limit_bytes_per_s));
+    } else if (limits) {
+        canvas_put(canvas, INK_DIM, ", limit none");
     }
     canvas_end_line(canvas);
 }
@@ -242,24 +289,33 @@ static int by_throttle(const void *a, const void *b)
     return x->id - y->id;
 }
 
-static gboolean is_limited(const GArray *vcpus)
+static gboolean any_is(const GArray *vcpus, gboolean (*is)(const LookVcpu *))
 {
     for (guint i = 0; i < vcpus->len; i++) {
-        const LookVcpu *vcpu = &g_array_index(vcpus, LookVcpu, i);
-
-        if (vcpu->limit_bytes_per_s > 0 || vcpu->throttle_pct > 0) {
+        if (is(&g_array_index(vcpus, LookVcpu, i))) {
             return TRUE;
         }
     }
     return FALSE;
 }
 
+static gboolean is_limited(const LookVcpu *vcpu)
+{
+    return vcpu->limit_bytes_per_s > 0;
+}
+
+static gboolean is_held(const LookVcpu *vcpu)
+{
+    return is_limited(vcpu) || vcpu->throttle_pct > 0;
+}
+
 static void put_vcpus(Canvas *canvas, const GArray *vcpus, int max_lines)
 {
     g_autofree LookVcpu *list = NULL;
+    gboolean limits = any_is(vcpus, is_limited);
     guint shown = vcpus->len;
 
-    if (max_lines <= 0 || !is_limited(vcpus)) {
+    if (max_lines <= 0 || !any_is(vcpus, is_held)) {
         return;
     }
     list = g_new(LookVcpu, vcpus->len);
@@ -269,7 +325,7 @@ static void put_vcpus(Canvas *canvas, const GArray *vcpus, int max_lines)
         shown = max_lines - 1;
     }
     for (guint i = 0; i < shown; i++) {
-        put_vcpu(canvas, &list[i]);
+        put_vcpu(canvas, &list[i], limits);
     }
     if (shown < vcpus->len) {
         canvas_put(canvas, INK_DIM, "and %u vCPUs slowed less",
@@ -286,14 +342,20 @@ void display_block(Canvas *canvas, const DisplayText *text,
 
     put_head(canvas, text, look);
     put_progress(canvas, look, track);
-    if (look->total_bytes >= 0) {
+    if (look_has_ended(look)) {
+        if (track->points->len) {
+            put_rates(canvas, look, track);
+            put_throttle(canvas, look, track);
+        }
+        put_end(canvas, look);
+    } else if (look->total_bytes >= 0) {
         put_rates(canvas, look, track);
         put_throttle(canvas, look, track);
         put_downtime(canvas, look);
         put_vcpus(canvas, look->vcpus, canvas->looks.rows - reserve -
                                        (int)canvas->lines->len - 1);
     }
-    if (look->reason && *look->reason) {
+    if (look->reason && *look->reason && !look_has_ended(look)) {
         g_autofree char *reason = format_sanitize(look->reason);
 
         canvas_wrap(canvas, INK_DIM, reason, MAX_REASON_LINES);
@@ -307,11 +369,18 @@ char *display_line(const Look *look, const Track *track)
 {
     GString *line = g_string_new("");
     g_autofree char *left = left_text(look, track);
+    g_autofree char *done = progress_text(track);
     char text[FORMAT_MAX];
 
-    g_string_append_printf(line, "%s  %d %%  %s",
-                           format_duration(text, look->at_ms),
-                           track->progress_pct, look_phase(look));
+    if (track->timed) {
+        g_string_append_printf(line, "%s  ",
+                               format_duration(text, look->at_ms));
+    }
+    g_string_append_printf(line, "%s%s%s", done, *done ? "  " : "",
+                           look_phase(look));
+    if (look_has_ended(look)) {
+        return g_string_free(line, FALSE);
+    }
     if (look->total_bytes >= 0) {
         g_string_append_printf(line, "  dirties %s",
                                format_rate(text, look->dirty_bytes_per_s));
@@ -345,8 +414,16 @@ static void tell_completed(GString *text, const Look *look,
 {
     char figure[FORMAT_MAX];
 
-    g_string_append_printf(text, "completed in %s",
-                           format_duration(figure, look->at_ms));
+    if (track->incoming) {
+        g_string_append(text, "completed: the guest has arrived; how long it "
+                        "took is told at the source");
+        return;
+    }
+    g_string_append(text, "completed");
+    if (track->timed) {
+        g_string_append_printf(text, " in %s",
+                               format_duration(figure, look->at_ms));
+    }
     if (look->downtime_ms >= 0) {
         g_string_append_printf(text, ": downtime %s",
                                format_downtime(figure, look->downtime_ms));
@@ -374,24 +451,32 @@ static void tell_completed(GString *text, const Look *look,
     }
 }
 
+/* Of one that was over already its time is not known */
+static char *after_text(const Look *look, const Track *track)
+{
+    char figure[FORMAT_MAX];
+
+    return track->timed ? g_strdup_printf(" after %s",
+                              format_duration(figure, look->at_ms))
+                        : g_strdup("");
+}
+
 char *display_verdict(const Look *look, const Track *track)
 {
     GString *text = g_string_new("");
-    char figure[FORMAT_MAX];
+    g_autofree char *after = after_text(look, track);
 
     if (g_str_equal(look->status, "completed")) {
         tell_completed(text, look, track);
     } else if (g_str_equal(look->status, "cancelled")) {
-        g_string_append_printf(text, "cancelled after %s, the guest stays "
-                               "where it was",
-                               format_duration(figure, look->at_ms));
+        g_string_append_printf(text, "cancelled%s, the guest stays where it "
+                               "was", after);
     } else {
         g_autofree char *why = format_sanitize(
             look->error && *look->error ? look->error
                                         : "QEMU gives no reason");
 
-        g_string_append_printf(text, "failed after %s: %s",
-                               format_duration(figure, look->at_ms), why);
+        g_string_append_printf(text, "failed%s: %s", after, why);
     }
     return g_string_free(text, FALSE);
 }

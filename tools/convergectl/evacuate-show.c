@@ -43,7 +43,7 @@ static const char *const fates[] = {
 
 static const char *const stages[] = {
     [EVACUATION_WAITING] = "waiting", [EVACUATION_SETUP] = "set-up",
-    [EVACUATION_BULK] = "bulk pass", [EVACUATION_TAIL] = "tail",
+    [EVACUATION_BULK] = "first pass", [EVACUATION_TAIL] = "tail",
     [EVACUATION_FINISH] = "finish", [EVACUATION_GONE] = "moved",
 };
 

@@ -29,6 +29,7 @@ typedef struct Follow {
     char *event_status;             /* of the last MIGRATION event */
     gboolean asking;                /* whether to cancel */
     gboolean introduced;            /* the recording tells whose it is */
+    gboolean waited;                /* and so have seen it begin */
     gboolean begun;                 /* the migration to follow is there */
     gboolean over;
     ExitStatus status;

@@ -239,6 +239,7 @@ static void look_once(Follow *f)
     if (!f->begun) {
         f->begun = has_begun(f);
         if (!f->begun) {
+            f->waited = TRUE;
             check_wait(f);
             if (!f->over) {
                 follow_show(f);
@@ -246,8 +247,9 @@ static void look_once(Follow *f)
             return;
         }
         f->start_us = g_get_monotonic_time();
+        f->track->late = !f->options->owner && !f->waited;
     }
-    if (g_str_equal(f->look->status, "completed")) {
+    if (g_str_equal(f->look->status, "completed") && !f->look->incoming) {
         await_figures(f);
     }
     introduce(f);

@@ -149,7 +149,8 @@ static void take_vcpus(Look *look, JsonObject *convergence)
 
 /*
  * Where no policy acts, the engine looks once a pass and foretells nothing:
- * what can be told of any QEMU is better then.
+ * what can be told of any QEMU is better then, but for the progress, of which
+ * there is to be one figure.
  */
 static void take_onlooker(Look *look, JsonObject *convergence)
 {
@@ -158,6 +159,7 @@ static void take_onlooker(Look *look, JsonObject *convergence)
     if (dirty_bytes_per_s > 0) {
         look->dirty_bytes_per_s = dirty_bytes_per_s;
     }
+    look->progress_pct = number_of(convergence, "progress-percentage");
     look->downtime_limit_ms = number_of(convergence, "downtime-limit");
     take_vcpus(look, convergence);
 }
@@ -189,6 +191,23 @@ static void take_convergence(Look *look, JsonObject *convergence)
     take_vcpus(look, convergence);
 }
 
+static gboolean is_one_of(const char *status, const char *const *list)
+{
+    return status && g_strv_contains(list, status);
+}
+
+/* In each of these a source tells of its RAM */
+static gboolean is_incoming(const Look *look)
+{
+    static const char *const statuses[] = {
+        "active", "postcopy-active", "postcopy-paused", "postcopy-recover",
+        "completed", NULL
+    };
+
+    return look->total_bytes < 0 && look->at_ms < 0 &&
+           is_one_of(look->status, statuses);
+}
+
 Look *look_from_info(JsonObject *info)
 {
     JsonObject *convergence = object_of(info, "convergence");
@@ -209,17 +228,13 @@ Look *look_from_info(JsonObject *info)
     look->predicted_downtime_ms = number_of(info, "expected-downtime");
     look->throttle_pct = number_of(info, "cpu-throttle-percentage");
     take_ram(look, object_of(info, "ram"));
+    look->incoming = is_incoming(look);
     if (convergence && g_str_equal(look->state, "off")) {
         take_onlooker(look, convergence);
     } else if (convergence) {
         take_convergence(look, convergence);
     }
     return look;
-}
-
-static gboolean is_one_of(const char *status, const char *const *list)
-{
-    return status && g_strv_contains(list, status);
 }
 
 gboolean look_has_ended(const Look *look)
@@ -249,6 +264,9 @@ const char *look_phase(const Look *look)
     if (!g_str_equal(look->status, "active")) {
         return g_str_equal(look->status, "device") ? "switch-over"
                                                    : look->status;
+    }
+    if (look->incoming) {
+        return "arriving";
     }
     if (look->state && *look->state && !g_str_equal(look->state, "off")) {
         return look->state;

@@ -49,6 +49,8 @@ typedef struct Look {
     gint64 downtime_ms;             /* once completed */
     gint64 longest_pause_ms;        /* of a vCPU that was slowed */
     gboolean has_convergence;       /* and a policy acts */
+    gboolean incoming;              /* told by the destination, which knows
+                                       neither time nor figures */
     GArray *vcpus;                  /* LookVcpu; empty where not metered */
 } Look;
 

@@ -82,7 +82,8 @@ void message_json_verdict(const char *outcome, ExitStatus status,
     json_object_set_int_member(object, "exit-status", status);
     json_object_set_string_member(object, "text", text);
     if (look) {
-        set_if_known(object, "total-ms", look->at_ms);
+        set_if_known(object, "total-ms",
+                     track->timed ? look->at_ms : LOOK_UNKNOWN);
         set_if_known(object, "downtime-ms", look->downtime_ms);
         set_if_known(object, "longest-pause-ms", look->longest_pause_ms);
         set_if_known(object, "sent-bytes", look->sent_bytes);

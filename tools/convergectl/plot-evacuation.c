@@ -40,12 +40,16 @@ typedef struct Picture {
 } Picture;
 
 static const struct { const char *state, *color; } colors[] = {
-    { "set-up", "#bbbbbb" }, { "bulk pass", "#4477aa" },
+    { "set-up", "#bbbbbb" }, { "first pass", "#4477aa" },
     { "tail", "#ee7733" }, { "finish", "#228833" },
 };
 
 static const char *color_of(const char *state)
 {
+    /* In old records the first pass goes by this name */
+    if (g_str_equal(state, "bulk pass")) {
+        state = "first pass";
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(colors); i++) {
         if (g_str_equal(colors[i].state, state)) {
             return colors[i].color;

@@ -49,7 +49,7 @@ static const SettingsOption options[] = {
     { "vcpu-limit", "convergence-vcpu-limit", "MB/s",
       "what each vCPU may dirty" },
     { "sync-period", "dirty-sync-period", "MS",
-      "between two looks at the dirty pages" },
+      "between two syncs of the dirty bitmap" },
     { "set", NULL, "NAME=VALUE", "any other migration parameter" },
     { "capability", NULL, "NAME=on|off", "any migration capability" },
     { NULL }
@@ -421,6 +421,17 @@ static char *plain_value(JsonNode *node)
            g_strdup("");
 }
 
+/* What clients send for "no limit": nothing, or as much as QEMU takes */
+#define NO_BANDWIDTH_LIMIT 9e18
+
+static gboolean is_no_limit(const char *parameter, JsonNode *node)
+{
+    return g_str_equal(parameter, "max-bandwidth") &&
+           JSON_NODE_HOLDS_VALUE(node) &&
+           (json_node_get_int(node) == 0 ||
+            json_node_get_double(node) >= NO_BANDWIDTH_LIMIT);
+}
+
 static void append_item(GString *text, const char *name, const char *value)
 {
     g_string_append_printf(text, "%s%s %s", text->len ? ", " : "", name,
@@ -438,6 +449,10 @@ char *settings_in_force(const Settings *settings)
                                                 usual[i].parameter);
         g_autofree char *value = node ? plain_value(node) : NULL;
 
+        if (value && is_no_limit(usual[i].parameter, node)) {
+            g_free(value);
+            value = g_strdup("none");
+        }
         if (value && !g_str_equal(value, usual[i].value) &&
             !json_object_has_member(settings->parameters,
                                     usual[i].parameter)) {

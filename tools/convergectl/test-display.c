@@ -194,6 +194,102 @@ static void test_band_of_the_forecast(void)
     g_assert_nonnull(strstr(block, "4.1 s, done in 40.0 s +- 6.0 s"));
 }
 
+/* Of the last second nothing is told at the end, of the end all */
+static void test_the_last_block_tells_the_end(void)
+{
+    static const char *const gone[] = {
+        "MB/s", "the guest dirties", "expected", "slept", "141 MB",
+    };
+    static const char *const wanted[] = {
+        "100 %", "completed", "4.1 s", "7 ms  limit 300 ms", "dirtied",
+    };
+    g_autoptr(Look) look = busy_look(2);
+    g_autoptr(Track) track = track_new();
+    Looks looks = { 100, 30, FALSE, FALSE };
+    g_autoptr(Canvas) canvas = canvas_new(looks);
+    DisplayText title = { "migrating to tcp:host:4444", NULL };
+    g_autofree char *block = NULL;
+    g_autofree char *line = NULL;
+
+    track_add(track, look, 0);
+    g_free(look->status);
+    look->status = g_strdup("completed");
+    look->downtime_ms = 7;
+    track_add(track, look, 0);
+    display_block(canvas, &title, look, track);
+    block = screen(canvas);
+    for (size_t i = 0; i < G_N_ELEMENTS(gone); i++) {
+        g_assert_null(strstr(block, gone[i]));
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(wanted); i++) {
+        g_assert_nonnull(strstr(block, wanted[i]));
+    }
+    line = display_line(look, track);
+    g_assert_cmpstr(line, ==, "4.1 s  100 %  completed");
+}
+
+static void test_a_destination_is_told_as_one(void)
+{
+    g_autoptr(Look) look = look_new();
+    g_autoptr(Track) track = track_new();
+    Looks looks = { 100, 30, FALSE, FALSE };
+    g_autoptr(Canvas) canvas = canvas_new(looks);
+    DisplayText title = { "migration of dst.sock", NULL };
+    g_autofree char *block = NULL;
+    g_autofree char *line = NULL;
+    g_autofree char *verdict = NULL;
+
+    look->status = g_strdup("active");
+    look->reason = g_strdup("");
+    look->incoming = TRUE;
+    track_add(track, look, 3000);
+    line = display_line(look, track);
+    g_assert_cmpstr(line, ==, "arriving");
+    display_block(canvas, &title, look, track);
+    block = screen(canvas);
+    g_assert_null(strstr(block, "%"));
+    g_assert_null(strstr(block, "3.0 s"));
+    g_assert_nonnull(strstr(block, "told at the source"));
+    g_free(look->status);
+    look->status = g_strdup("completed");
+    track_add(track, look, 4000);
+    verdict = display_verdict(look, track);
+    g_assert_cmpstr(verdict, ==, "completed: the guest has arrived; how long "
+                    "it took is told at the source");
+}
+
+static void test_no_figure_promises_an_end_that_is_none(void)
+{
+    g_autoptr(Look) look = busy_look(0);
+    g_autoptr(Track) track = track_new();
+    g_autofree char *line = NULL;
+
+    g_free(look->state);
+    look->state = g_strdup("stuck");
+    track_add(track, look, 0);
+    line = display_line(look, track);
+    g_assert_true(g_str_has_prefix(line, "4.1 s  no end in sight  stuck"));
+    g_assert_null(strstr(line, "62 %"));
+    g_assert_null(strstr(line, "left"));
+}
+
+static void test_no_limit_is_called_none(void)
+{
+    Looks looks = { 100, 30, FALSE, FALSE };
+    g_autoptr(Canvas) canvas = canvas_new(looks);
+    DisplayText title = { "migrating", NULL };
+    g_autoptr(Look) look = busy_look(2);
+    g_autoptr(Track) track = track_new();
+    g_autofree char *block = NULL;
+
+    g_array_index(look->vcpus, LookVcpu, 1).limit_bytes_per_s = 0;
+    track_add(track, look, 0);
+    display_block(canvas, &title, look, track);
+    block = screen(canvas);
+    g_assert_nonnull(strstr(block, "0 % slept, may dirty 45.0 MB/s"));
+    g_assert_nonnull(strstr(block, "1 % slept, limit none"));
+}
+
 static void test_verdicts(void)
 {
     static const struct {
@@ -243,6 +339,14 @@ int main(int argc, char **argv)
     g_test_add_func("/display/lines", test_lines);
     g_test_add_func("/display/band-of-the-forecast",
                     test_band_of_the_forecast);
+    g_test_add_func("/display/the-last-block-tells-the-end",
+                    test_the_last_block_tells_the_end);
+    g_test_add_func("/display/a-destination-is-told-as-one",
+                    test_a_destination_is_told_as_one);
+    g_test_add_func("/display/no-figure-promises-an-end-that-is-none",
+                    test_no_figure_promises_an_end_that_is_none);
+    g_test_add_func("/display/no-limit-is-called-none",
+                    test_no_limit_is_called_none);
     g_test_add_func("/display/verdicts", test_verdicts);
     return g_test_run();
 }

@@ -8,6 +8,8 @@
 
 #include "track.h"
 
+#include <string.h>
+
 static Look *look_of(const char *json)
 {
     g_autoptr(JsonNode) node = json_from_string(json, NULL);
@@ -76,7 +78,7 @@ static void test_reply_with_convergence(void)
     g_assert_cmpint(vcpu->throttle_pct, ==, 55);
 }
 
-/* Without a policy it is as with any QEMU, but for the reason */
+/* Without a policy it is as with any QEMU, but for reason and progress */
 static void test_reply_of_an_onlooker(void)
 {
     g_autofree char *json = g_strdup(
@@ -95,7 +97,7 @@ static void test_reply_of_an_onlooker(void)
     g_assert_cmpfloat(look->dirty_bytes_per_s, ==, 7000000);
     g_assert_cmpfloat(look->drained_bytes, ==, 6000 * 4096);
     g_assert_cmpint(look->passes, ==, 2);
-    g_assert_cmpint(look->progress_pct, ==, LOOK_UNKNOWN);
+    g_assert_cmpint(look->progress_pct, ==, 50);
     g_assert_cmpint(look->downtime_limit_ms, ==, 300);
 }
 
@@ -129,7 +131,7 @@ static void test_statuses(void)
     } table[] = {
         { "none", "none", FALSE, FALSE, FALSE },
         { "setup", "setup", TRUE, FALSE, FALSE },
-        { "active", "first pass", TRUE, FALSE, FALSE },
+        { "active", "arriving", TRUE, FALSE, FALSE },
         { "device", "switch-over", TRUE, FALSE, FALSE },
         { "postcopy-active", "postcopy-active", TRUE, FALSE, TRUE },
         { "postcopy-paused", "postcopy-paused", TRUE, FALSE, TRUE },
@@ -149,6 +151,95 @@ static void test_statuses(void)
         g_assert_cmpint(look_is_running(look), ==, table[i].running);
         g_assert_cmpint(look_has_ended(look), ==, table[i].ended);
         g_assert_cmpint(look_is_postcopy(look), ==, table[i].postcopy);
+    }
+}
+
+/* What a destination answers: a status, and nothing of time or RAM */
+static void test_a_destination_has_no_clock(void)
+{
+    g_autoptr(Track) track = track_new();
+    g_autoptr(Look) arrives = look_of("{\"status\":\"active\"}");
+    g_autoptr(Look) source = stock(5000, 1000000, 1, 0, 5000);
+    g_autoptr(Look) done = look_of("{\"status\":\"completed\"}");
+
+    g_assert_true(arrives->incoming);
+    g_assert_true(done->incoming);
+    g_assert_false(source->incoming);
+    g_assert_cmpstr(look_phase(source), ==, "first pass");
+    track_add(track, arrives, 3000);
+    g_assert_false(track->timed);
+    g_assert_nonnull(strstr(arrives->reason, "told at the source"));
+    track_add(track, done, 4000);
+    g_assert_false(track->timed);
+}
+
+/* The time since somebody has looked is not that of the migration */
+static void test_who_is_late_takes_the_time_from_qemu(void)
+{
+    g_autoptr(Track) late = track_new();
+    g_autoptr(Track) owner = track_new();
+
+    late->late = TRUE;
+    for (int i = 0; i < 2; i++) {
+        g_autoptr(Look) setup = look_of("{\"status\":\"setup\"}");
+
+        track_add(i ? owner : late, setup, 700);
+    }
+    g_assert_false(late->timed);
+    g_assert_true(owner->timed);
+    for (int i = 0; i < 2; i++) {
+        g_autoptr(Look) look = stock(5000, 1000000, 1, 0, 5000);
+        g_autoptr(Look) failed = look_of("{\"status\":\"failed\"}");
+
+        track_add(late, i ? failed : look, 900);
+        g_assert_true(late->timed);
+        g_assert_cmpint(late->max_at_ms, ==, 5000);
+    }
+}
+
+/* That of query-migrate, also where a guess would be another one */
+static void test_there_is_one_progress_figure(void)
+{
+    static const char *const states[] = { "off", "watching", "converging" };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(states); i++) {
+        g_autofree char *json = g_strdup_printf(
+            "{\"status\":\"active\",\"total-time\":9000,\"ram\":{\"total\":"
+            "268435456,\"remaining\":1000000,\"dirty-sync-count\":3,"
+            "\"dirty-pages-rate\":10,\"page-size\":4096,\"normal\":90000,"
+            "\"duplicate\":0},\"convergence\":{\"policy\":\"step\","
+            "\"state\":\"%s\",\"reason\":\"\",\"dirty-rate\":7,"
+            "\"drain-rate\":9000000,\"passes\":2,"
+            "\"predicted-total-time\":9100,\"progress-percentage\":37}}",
+            states[i]);
+        g_autoptr(Track) track = track_new();
+        g_autoptr(Look) look = look_of(json);
+
+        track_add(track, look, 0);
+        g_assert_cmpint(track->progress_pct, ==, 37);
+        g_assert_false(track->endless);
+    }
+}
+
+static void test_no_progress_where_there_is_no_end(void)
+{
+    g_autoptr(GString) reply = g_string_new(ours_reply);
+    g_autoptr(Track) ours = track_new();
+    g_autoptr(Track) theirs = track_new();
+    g_autoptr(Look) look = NULL;
+
+    g_string_replace(reply, "\"converging\"", "\"stuck\"", 1);
+    look = look_of(reply->str);
+    track_add(ours, look, 0);
+    g_assert_true(ours->endless);
+    g_assert_cmpint(ours->left_ms, ==, LOOK_UNKNOWN);
+    for (int i = 0; i <= 30; i++) {
+        g_autoptr(Look) outpaced = stock(100 * i + 1, 100000000, 2, 9900,
+                                         1000 * i);
+
+        track_add(theirs, outpaced, 100 * i);
+        /* The link's rate takes a second to be known */
+        g_assert_cmpint(theirs->endless, ==, i >= 10);
     }
 }
 
@@ -232,6 +323,14 @@ int main(int argc, char **argv)
     g_test_add_func("/look/onlooker", test_reply_of_an_onlooker);
     g_test_add_func("/look/nonsense-is-unknown", test_nonsense_is_unknown);
     g_test_add_func("/look/statuses", test_statuses);
+    g_test_add_func("/track/a-destination-has-no-clock",
+                    test_a_destination_has_no_clock);
+    g_test_add_func("/track/who-is-late-takes-the-time-from-qemu",
+                    test_who_is_late_takes_the_time_from_qemu);
+    g_test_add_func("/track/there-is-one-progress-figure",
+                    test_there_is_one_progress_figure);
+    g_test_add_func("/track/no-progress-where-there-is-no-end",
+                    test_no_progress_where_there_is_no_end);
     g_test_add_func("/track/progress-never-falls", test_progress_never_falls);
     g_test_add_func("/track/drain-rate-from-page-counts",
                     test_drain_rate_from_page_counts);

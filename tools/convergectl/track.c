@@ -103,13 +103,14 @@ static int guess_progress(const Look *look)
     return left_s > 0 ? MIN(100 * at_s / (at_s + left_s), MAX_GUESS_PCT) : 0;
 }
 
+/* One figure: that of QEMU, for all who ask, as soon as it has one */
 static int estimate_progress(const Track *track, const Look *look)
 {
-    if (look->has_convergence && look->progress_pct > 0) {
+    if (look->has_convergence || look->progress_pct > 0) {
         return look->progress_pct;
     }
     /* In the first pass nobody knows yet how much comes again */
-    if (look->has_convergence || look->passes <= 0) {
+    if (look->passes <= 0) {
         return guess_progress(look);
     }
     if (track->left_ms >= 0 && look->at_ms > 0) {
@@ -118,15 +119,34 @@ static int estimate_progress(const Track *track, const Look *look)
     return 0;
 }
 
+/* The engine says so; without one, there is no estimate though there are rates */
+static gboolean is_endless(const Track *track, const Look *look)
+{
+    if (!look_is_running(look) || look_is_postcopy(look)) {
+        return FALSE;
+    }
+    if (look->has_convergence) {
+        return g_strcmp0(look_phase(look), "stuck") == 0;
+    }
+    return look->passes >= 1 && look->drain_bytes_per_s > 0 &&
+           track->left_ms < 0;
+}
+
 static void update_progress(Track *track, const Look *look)
 {
     if (g_str_equal(look->status, "completed")) {
         track->progress_pct = 100;
         track->left_ms = 0;
+        track->endless = FALSE;
         return;
     }
     track->left_ms = look_is_running(look) ? estimate_left_ms(track, look)
                                            : LOOK_UNKNOWN;
+    track->endless = is_endless(track, look);
+    if (track->endless) {
+        track->left_ms = LOOK_UNKNOWN;
+        return;
+    }
     if (look_is_running(look)) {
         track->progress_pct = CLAMP(estimate_progress(track, look),
                                     track->progress_pct, 99);
@@ -173,6 +193,11 @@ static void explain(Look *look)
     char a[FORMAT_MAX], b[FORMAT_MAX];
     gint64 downtime_ms;
 
+    if (look->incoming && look_is_running(look) && !*look->reason) {
+        g_free(look->reason);
+        look->reason = g_strdup("the guest arrives here: rates, progress and "
+                                "time are told at the source");
+    }
     if (!look_is_running(look) || look->has_convergence ||
         *look->reason || look->passes < 1 || !(drain > 0) ||
         look->dirty_bytes_per_s < drain * HOPELESS_DIRTY_SHARE) {
@@ -189,14 +214,22 @@ static void explain(Look *look)
         ", and so would auto-converge, switched on before the start");
 }
 
-void track_add(Track *track, Look *look, gint64 elapsed_ms)
+/* The time that QEMU tells, or that since the begin that we saw */
+static void take_time(Track *track, Look *look, gint64 elapsed_ms)
 {
+    track->incoming |= look->incoming;
+    track->timed |= look->at_ms > 0 || (!track->late && !track->incoming);
     /* total-time is not there during set-up, and 0 right at the end */
     if (look->at_ms <= 0) {
         look->at_ms = MAX(elapsed_ms, 0);
     }
     look->at_ms = MAX(look->at_ms, track->max_at_ms);
     track->max_at_ms = look->at_ms;
+}
+
+void track_add(Track *track, Look *look, gint64 elapsed_ms)
+{
+    take_time(track, look, elapsed_ms);
     measure_drain(track, look);
     explain(look);
     if (look->passes != track->pass) {

@@ -28,6 +28,10 @@ typedef struct TrackPoint {
 } TrackPoint;
 
 typedef struct Track {
+    gboolean late;                  /* set by who did not see it begin */
+    gboolean timed;                 /* the time of looks is the migration's */
+    gboolean incoming;              /* it is the destination that is asked */
+    gboolean endless;               /* as it is, it will not end */
     int progress_pct;               /* 0-100, never falls */
     gint64 left_ms;                 /* LOOK_UNKNOWN: cannot be told */
     int max_throttle_pct;           /* LOOK_UNKNOWN: never told one */
@@ -50,7 +54,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Track, track_free)
 
 /*
  * Takes account of @look, and fills in what it lacks: the time (from
- * @elapsed_ms, since we follow), the drain rate.
+ * @elapsed_ms, since we follow), the drain rate, why it does not end.
  */
 void track_add(Track *track, Look *look, gint64 elapsed_ms);
 
