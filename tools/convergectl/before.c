@@ -9,6 +9,7 @@
 #include "before.h"
 
 #include "connection.h"
+#include "guard-place.h"
 #include "look.h"
 #include "message.h"
 
@@ -24,6 +25,10 @@
 /* What ends the guard's errand; no JSON begins so */
 #define DISMISSED "done\n"
 
+/* What bids the guard take its place, and its answer */
+#define TAKE_PLACE "place\n"
+#define PLACE_TAKEN '.'
+
 /* The process that the rest is for */
 #define PEER "peer"
 
@@ -31,6 +36,9 @@
 #define SOON_MS 100
 #define POLL_S 1
 #define CONNECT_TIMEOUT_MS 10000
+/* One whose migration has ended needs no longer: it looks each POLL_S */
+#define AWAIT_OTHERS_S 3
+#define AWAIT_OTHERS_MS 50
 /* A QEMU whose socket another client holds for longer is left alone. */
 #define MAX_TRIES 8640
 
@@ -87,7 +95,7 @@ struct Guard {
 };
 
 /* All that we were told until we are alone; NULL: nothing is to be done */
-static char *listen_to(int fd)
+static char *listen_to(int fd, const char *path, GuardPlace *place)
 {
     GString *text = g_string_new("");
     char piece[4096];
@@ -96,6 +104,11 @@ static char *listen_to(int fd)
     while ((n = read(fd, piece, sizeof(piece))) != 0) {
         if (n > 0) {
             g_string_append_len(text, piece, n);
+            if (g_str_equal(text->str, TAKE_PLACE)) {
+                *place = guard_place_take(path);
+                g_string_truncate(text, 0);
+                send(fd, &(char){ PLACE_TAKEN }, 1, MSG_NOSIGNAL);
+            }
         } else if (errno != EINTR) {
             break;
         }
@@ -121,7 +134,8 @@ static gboolean is_the_same(QmpClient *qmp, JsonObject *before)
 }
 
 /* Returns TRUE once there is nothing more to do */
-static gboolean try_restore(const char *path, JsonObject *before)
+static gboolean try_restore(const char *path, JsonObject *before,
+                            const GuardPlace *place)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(QmpClient) qmp = NULL;
@@ -138,7 +152,7 @@ static gboolean try_restore(const char *path, JsonObject *before)
     if (!is_the_same(qmp, before)) {
         return TRUE;
     }
-    if (is_running(qmp)) {
+    if (is_running(qmp) || guard_place_is_followed(path, place->number)) {
         return FALSE;
     }
     before_restore(qmp, before, NULL);
@@ -147,7 +161,8 @@ static gboolean try_restore(const char *path, JsonObject *before)
 
 static void stand_guard(const char *path, int fd)
 {
-    g_autofree char *text = listen_to(fd);
+    GuardPlace place = { -1, G_MAXINT - 1 };
+    g_autofree char *text = listen_to(fd, path, &place);
     g_autoptr(JsonNode) node = text ? json_from_string(text, NULL) : NULL;
 
     if (!node || !JSON_NODE_HOLDS_OBJECT(node)) {
@@ -155,7 +170,7 @@ static void stand_guard(const char *path, int fd)
     }
     for (int i = 0; i < MAX_TRIES; i++) {
         g_usleep(i ? POLL_S * G_USEC_PER_SEC : SOON_MS * 1000);
-        if (try_restore(path, json_node_get_object(node))) {
+        if (try_restore(path, json_node_get_object(node), &place)) {
             return;
         }
     }
@@ -221,6 +236,27 @@ static void say(Guard *guard, const char *text)
         }
         text += MAX(n, 0);
         left -= MAX(n, 0);
+    }
+}
+
+void guard_take_place(Guard *guard)
+{
+    char answer;
+
+    say(guard, TAKE_PLACE);
+    while (guard->fd >= 0 && recv(guard->fd, &answer, 1, 0) < 0 &&
+           errno == EINTR) {
+    }
+}
+
+void guard_await_others(const char *path)
+{
+    gint64 deadline_us = g_get_monotonic_time() +
+                         AWAIT_OTHERS_S * G_USEC_PER_SEC;
+
+    while (path && guard_place_is_followed(path, 0) &&
+           g_get_monotonic_time() < deadline_us) {
+        g_usleep(AWAIT_OTHERS_MS * 1000);
     }
 }
 

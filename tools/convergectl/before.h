@@ -32,6 +32,18 @@ typedef struct Guard Guard;
  */
 Guard *guard_start(const char *path);
 
+/*
+ * To be called once connected, before QEMU is asked what it is set to: of two
+ * guards the one that came first has the last word.
+ */
+void guard_take_place(Guard *guard);
+
+/*
+ * What an earlier migration has set may be about to be put back: waits for that
+ * a moment, before there is a connection.
+ */
+void guard_await_others(const char *path);
+
 /* @before is what it will restore, in @qmp's QEMU and no other */
 void guard_tell(Guard *guard, QmpClient *qmp, JsonObject *before);
 

@@ -134,8 +134,11 @@ static gboolean start(QmpClient *qmp, const MigrateOptions *options,
 {
     g_autofree char *note = NULL;
 
-    if (!check_idle(qmp, options->common.qmp, errp) ||
-        !settings_prepare(options->settings, qmp, &note, errp)) {
+    if (!check_idle(qmp, options->common.qmp, errp)) {
+        return FALSE;
+    }
+    guard_take_place(guard);
+    if (!settings_prepare(options->settings, qmp, &note, errp)) {
         return FALSE;
     }
     if (note) {
@@ -218,9 +221,12 @@ static ExitStatus run(const MigrateOptions *options, const char *uri)
 {
     g_autoptr(Recording) recording = NULL;
     g_autoptr(GError) error = NULL;
-    Guard *guard = guard_start(options->common.qmp);
-    g_autoptr(QmpClient) qmp = commands_connect(&options->common);
+    Guard *guard;
+    g_autoptr(QmpClient) qmp = NULL;
 
+    guard_await_others(options->common.qmp);
+    guard = guard_start(options->common.qmp);
+    qmp = commands_connect(&options->common);
     if (!qmp) {
         guard_dismiss(guard);
         return EXIT_LOST;

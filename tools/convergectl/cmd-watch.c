@@ -39,6 +39,7 @@ static gboolean set(QmpClient *qmp, const WatchOptions *options, Guard *guard,
     if (!settings_any(options->settings)) {
         return TRUE;
     }
+    guard_take_place(guard);
     if (!settings_prepare_running(options->settings, qmp, errp)) {
         return FALSE;
     }
