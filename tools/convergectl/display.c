@@ -94,7 +94,7 @@ static char *time_text(const Look *look, const Track *track)
 static char *progress_text(const Track *track)
 {
     return track->incoming ? g_strdup("") :
-           track->endless ? g_strdup("no end in sight") :
+           track->endless ? g_strdup("does not converge") :
            g_strdup_printf("%d %%", track->progress_pct);
 }
 

@@ -26,6 +26,7 @@ typedef struct Follow {
     gint64 next_line_ms;
     char *shown_state;              /* of the last line that told a state */
     gboolean reason_shown;          /* ... and whether it had a reason */
+    gboolean endless_shown;         /* ... and told that it does not converge */
     char *event_status;             /* of the last MIGRATION event */
     gboolean asking;                /* whether to cancel */
     gboolean introduced;            /* the recording tells whose it is */

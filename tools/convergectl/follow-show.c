@@ -79,10 +79,12 @@ static void print_lines(Follow *f, gboolean ended)
     gboolean told = f->look->reason && *f->look->reason;
 
     if (g_strcmp0(phase, f->shown_state) != 0 ||
+        (f->track->endless && !f->endless_shown) ||
         (!f->look->has_convergence && told != f->reason_shown)) {
         g_free(f->shown_state);
         f->shown_state = g_strdup(phase);
         f->reason_shown = told;
+        f->endless_shown = f->track->endless;
         if (f->look->reason && *f->look->reason && !ended) {
             g_autofree char *reason = format_sanitize(f->look->reason);
 

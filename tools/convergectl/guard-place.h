@@ -6,7 +6,7 @@
  * Copyright (c) 2026 The Converge developers
  *
  * Each keeps what it found, which may be what another one has set.  So they put
- * it back in the reverse order of their coming: the first one has the last word.
+ * it back in the reverse order of their coming: the first has the last word.
  * A place is a name that the kernel forgets with the process that holds it.
  */
 

@@ -268,7 +268,7 @@ static void test_no_figure_promises_an_end_that_is_none(void)
     look->state = g_strdup("stuck");
     track_add(track, look, 0);
     line = display_line(look, track);
-    g_assert_true(g_str_has_prefix(line, "4.1 s  no end in sight  stuck"));
+    g_assert_true(g_str_has_prefix(line, "4.1 s  does not converge  stuck"));
     g_assert_null(strstr(line, "62 %"));
     g_assert_null(strstr(line, "left"));
 }

@@ -119,7 +119,7 @@ static int estimate_progress(const Track *track, const Look *look)
     return 0;
 }
 
-/* The engine says so; without one, there is no estimate though there are rates */
+/* The engine says so; without one, there are rates, but no estimate */
 static gboolean is_endless(const Track *track, const Look *look)
 {
     if (!look_is_running(look) || look_is_postcopy(look)) {
