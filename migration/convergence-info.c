@@ -144,12 +144,15 @@ void hmp_convergence_info(Monitor *mon, const MigrationInfo *info)
                        ConvergenceMeter_str(c->meter));
     }
     for (vcpu = c->vcpus; vcpu; vcpu = vcpu->next) {
+        g_autofree char *limit = vcpu->value->dirty_limit ?
+            g_strdup_printf("%" PRIu64 " kbytes/s",
+                            vcpu->value->dirty_limit >> 10) :
+            g_strdup("none");
+
         monitor_printf(mon, "vcpu %" PRId64 ": dirty rate %" PRIu64
-                       " kbytes/s, dirty limit %" PRIu64
-                       " kbytes/s, throttle %" PRId64 " %%, share of dirtying %"
-                       PRId64 " %%\n",
-                       vcpu->value->id, vcpu->value->dirty_rate >> 10,
-                       vcpu->value->dirty_limit >> 10,
+                       " kbytes/s, dirty limit %s, throttle %" PRId64
+                       " %%, share of dirtying %" PRId64 " %%\n",
+                       vcpu->value->id, vcpu->value->dirty_rate >> 10, limit,
                        vcpu->value->throttle_percentage,
                        vcpu->value->dirty_share);
     }
