@@ -14,8 +14,8 @@
 #include "convergence-sample.h"
 
 #define CONVERGENCE_REASON_FILE \
-    "convergence-timeout and stop conditions do not hold: the stream goes to " \
-    "a file, or to a pipe and no client has set them"
+    "convergence-timeout and stop conditions have no effect: the stream goes " \
+    "to a file, or to a pipe without a client having set them"
 
 /* A migration as it stands, for a look at it. */
 typedef struct ConvergenceView {

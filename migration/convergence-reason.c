@@ -112,28 +112,27 @@ static void explain_throttle(Text *text, const ConvergenceEngine *engine,
         return;
     }
     name_vcpus(text, sample, is_slowed);
-    append(text, " write%s %.0f %% of it, by %s: %s sleep%s ",
+    append(text, " write%s %.0f %% of that (by %s) and sleep%s ",
            slowed.n == 1 ? "s" : "", slowed.dirty_share * 100, by,
-           slowed.n == 1 ? "it" : "they", slowed.n == 1 ? "s" : "");
+           slowed.n == 1 ? "s" : "");
     if (slowed.least_pct < slowed.most_pct) {
         append(text, "%u to ", slowed.least_pct);
     }
-    append(text, "%u %% of %s time, the others run", slowed.most_pct,
+    append(text, "%u %% of %s time, the others run on", slowed.most_pct,
            slowed.n == 1 ? "its" : "their");
 }
 
 static void explain_probe(Text *text, const ConvergenceSample *sample)
 {
-    append(text, "first pass over RAM, ");
+    append(text, "first pass over RAM; held for %d ms, to see whether the "
+           "others write: ", (int)(CONVERGENCE_PROBE_NS / NS_PER_MS));
     name_vcpus(text, sample, is_slowed);
-    append(text, " held for %d ms to see whether the others write",
-           (int)(CONVERGENCE_PROBE_NS / NS_PER_MS));
 }
 
 static void explain_trial(Text *text, const ConvergenceEngine *engine)
 {
-    append(text, "devices dirty %.1f MB/s, all vCPUs are held to see "
-           "whether that follows them",
+    append(text, "devices dirty %.1f MB/s; all vCPUs are held to see "
+           "whether devices write less then",
            mb(engine->devices.free_bytes_per_s));
 }
 
@@ -144,12 +143,12 @@ static void explain_slowdown(Text *text, const ConvergenceEngine *engine,
     if (engine->devices.trying) {
         explain_trial(text, engine);
     } else if (decision->vcpus_limited) {
-        append(text, "each vCPU may dirty %.1f MB/s, by %s",
+        append(text, "each vCPU may dirty %.1f MB/s (counted by %s)",
                mb(engine->limit.level_bytes_per_s),
                sample->meter ? sample->meter : "no meter");
     } else if (decision->throttle_pct) {
         if (convergence_devices_follow(engine)) {
-            append(text, "devices write what vCPUs ask for, ");
+            append(text, "devices write what vCPUs ask for; ");
         }
         explain_throttle(text, engine, sample, decision);
     } else {
@@ -163,13 +162,13 @@ static void explain_devices(Text *text, const ConvergenceEngine *engine,
     append(text, "devices alone dirty %.1f MB/s",
            mb(engine->model.device_bytes_per_s));
     if (convergence_devices_are_deaf(engine)) {
-        append(text, ", still %.1f MB/s while all vCPUs slept %u %% of their "
-               "time: less I/O, ", mb(engine->devices.judged_bytes_per_s),
+        append(text, ", and still %.1f MB/s while all vCPUs slept %u %% of "
+               "their time: less I/O, ", mb(engine->devices.judged_bytes_per_s),
                engine->devices.held_pct);
     } else if (engine->policy == &convergence_dirty_limit &&
                !params->policy_by_auto) {
-        append(text, ", and no limit of vCPUs holds them: convergence-policy "
-               "auto, less I/O, ");
+        append(text, ", which limits on vCPUs do not lower: "
+               "convergence-policy auto, less I/O, ");
     } else {
         append(text, ": less I/O, ");
     }
@@ -178,8 +177,8 @@ static void explain_devices(Text *text, const ConvergenceEngine *engine,
 /* The limit is the user's, and the link cannot take that much. */
 static void explain_fixed_limit(Text *text, const ConvergenceParams *params)
 {
-    append(text, "each vCPU may dirty %.1f MB/s, as was set, which is too "
-           "much for the link: a lower limit or none, ",
+    append(text, "each vCPU may dirty %.1f MB/s by convergence-vcpu-limit, "
+           "which is too much for the link: a lower limit or none, ",
            mb(params->vcpu_dirty_limit_bytes_per_s));
 }
 
@@ -192,13 +191,13 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
         explain_fixed_limit(text, params);
     } else if (engine->policy == &convergence_dirty_limit &&
                decision->vcpus_limited) {
-        append(text, "after each look vCPUs that do little else rewrite %.1f "
-               "MB, more than fits the downtime: ",
+        append(text, "vCPUs that write little rewrite %.1f MB after each "
+               "look, and that does not fit into the downtime: ",
                mb(engine->limit.rewritten_bytes));
     } else if (convergence_devices_outpace(&engine->model)) {
         explain_devices(text, engine, params);
     } else if (!decision->throttle_pct) {
-        append(text, "dirtying did not follow when the guest was slowed");
+        append(text, "slowing the guest down did not help");
         if (engine->policy == &convergence_predictive) {
             append(text, " (still %.1f MB/s at %u %%)",
                    mb(engine->predictive.least_bytes_per_s),
@@ -207,7 +206,7 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
         append(text, ": ");
     } else {
         explain_throttle(text, engine, sample, decision);
-        append(text, ", max-cpu-throttle allows no more: ");
+        append(text, ", and max-cpu-throttle allows no more: ");
     }
     append(text, "more bandwidth, a higher downtime-limit, a "
            "convergence-timeout or postcopy would end it");
@@ -241,7 +240,7 @@ static void explain_off(Text *text, const ConvergenceEngine *engine,
                 sample->dirtied_bytes < sample->drained_bytes * NO_PROGRESS;
 
     if (!(model->drain_bytes_per_s >= 1)) {
-        append(text, "nothing was measured so far");
+        append(text, "nothing has been measured yet");
     } else if (ends) {
         append(text, "what remains shrinks");
     } else if (params->timeout_s || params->max_iterations ||

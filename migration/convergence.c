@@ -978,8 +978,8 @@ static void end_overdue_probe(int64_t now)
         now - due_ns >= WATCH_PERIOD_MS * SCALE_MS) {
         convergence_sampler_interrupt(&convergence.sampler);
         lift_slowdown();
-        report(convergence.phase, "nothing is sent: no vCPU is held to see "
-               "what it writes");
+        report(convergence.phase, "nothing is sent, so vCPUs are no longer "
+               "held to see who writes");
     }
 }
 

@@ -72,10 +72,10 @@ bool dirtylimit_available(Error **errp)
     if (dirty_meter_in_use()) {
         return true;
     }
-    error_setg(errp, "Dirty pages cannot be told by vCPU here: this KVM does "
-               "not count write faults (kvm_intel needs pml=0), and there is no "
-               "ring; add '-accel kvm,dirty-ring-size=4096' to the command "
-               "line for KVM's dirty ring, or use '-accel tcg'");
+    error_setg(errp, "It cannot be counted here what each vCPU dirties: this "
+               "KVM counts no write faults (kvm_intel does with pml=0), and "
+               "QEMU was started without KVM's dirty ring; start it with "
+               "'-accel kvm,dirty-ring-size=4096', or with '-accel tcg'");
     return false;
 }
 

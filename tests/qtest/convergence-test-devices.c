@@ -150,7 +150,7 @@ static void test_devices_that_follow_are_slowed_by_their_vcpus(void)
     view_free(run_for(&device, 500 * 1000));
     pair_migrate(pair);
     if (vm_has_meter()) {
-        wait_state(&device, "stuck", "no limit of vCPUs holds them: "
+        wait_state(&device, "stuck", "which limits on vCPUs do not lower: "
                    "convergence-policy auto");
         assert_never_slowed(&device, 1);
         vm_set(pair->from, "'convergence-policy': 'auto'");

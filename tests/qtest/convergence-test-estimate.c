@@ -101,7 +101,7 @@ static void test_who_writes_is_named(void)
 
             g_assert_nonnull(strstr(qdict_get_str(view->convergence,
                                                   "reason"),
-                                    "by estimate: it sleeps"));
+                                    "(by estimate) and sleeps"));
             assert_estimate_is_shown(vm);
         }
         wait_cancelled(vm);
@@ -239,10 +239,10 @@ static void test_limits_are_refused(void)
     QTestState *vm = start_guest();
 
     vm_assert_error(vm_try_set(vm, "'convergence-policy': 'dirty-limit'"),
-                    "cannot be told by vCPU", NULL);
+                    "cannot be counted here", NULL);
     vm_assert_error(qtest_qmp(vm, "{'execute': 'set-vcpu-dirty-limit',"
                               " 'arguments': {'dirty-rate': 10}}"),
-                    "cannot be told by vCPU", NULL);
+                    "cannot be counted here", NULL);
     qtest_quit(vm);
 }
 

@@ -357,7 +357,7 @@ static void test_meter_can_be_forced(void)
         vm = start_machineless(args);
         vm_assert_error(vm_try_set(vm, "'convergence-policy':"
                                    " 'dirty-limit'"),
-                        "cannot be told by vCPU", NULL);
+                        "cannot be counted here", NULL);
         qtest_quit(vm);
     }
     vm = start_machineless("-global migration.x-convergence-meter=tcg");

@@ -256,7 +256,7 @@ static void test_file(void)
     g_assert_cmpstr(view->status, ==, "active");
     g_assert_cmpstr(view->state, ==, "off");
     g_assert_true(strstr(qdict_get_str(view->convergence, "reason"),
-                         "do not hold: the stream goes to a file") != NULL);
+                         "have no effect: the stream goes to a file") != NULL);
     vm_set(vm, "'downtime-limit': 5000");
     vm_wait_status(vm, "completed");
     unlink(path);
@@ -285,7 +285,7 @@ static void test_pipe_of_who_set_nothing(void)
 
         g_assert_cmpstr(view->status, ==, "active");
         g_assert_true(strstr(qdict_get_str(view->convergence, "reason"),
-                             "no client has set them") != NULL);
+                             "without a client having set them") != NULL);
     }
     /* Who sets it means this one. */
     vm_set(vm, "'convergence-timeout': 2");

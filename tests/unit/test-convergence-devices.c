@@ -215,7 +215,7 @@ static void test_followers_are_throttled(void)
         /* On the line through both points, at 12.8. */
         g_assert_cmpuint(d->throttle_pct, ==, 91);
         g_assert_false(d->vcpus_throttled);
-        g_assert_nonnull(strstr(d->reason, "devices write what vCPUs ask for, "
+        g_assert_nonnull(strstr(d->reason, "devices write what vCPUs ask for; "
                                 "all vCPUs sleep 91 %"));
         for (unsigned n = 0; n < 20; n++) {
             share = (100.0 - d->throttle_pct) / 100;
@@ -318,8 +318,8 @@ static void test_deaf_ones_are_told_and_nobody_slowed(void)
             g_assert_cmpuint(d->throttle_pct, ==, 0);
             g_assert_false(d->vcpus_limited);
             g_assert_nonnull(strstr(d->reason, "devices alone dirty 145.0 MB/s"
-                                    ", still 140.0 MB/s while all vCPUs slept "
-                                    "99 % of their time"));
+                                    ", and still 140.0 MB/s while all vCPUs "
+                                    "slept 99 % of their time"));
             look(&guest, SECOND_NS, 145, 0);
         }
     }

@@ -32,7 +32,7 @@ static const Told table[] = {
     { "stuck-at-max", CONVERGENCE_PHASE_STUCK, 99, false, false, 0,
       { "99 %", "max-cpu-throttle", "downtime-limit" } },
     { "stuck-deaf", CONVERGENCE_PHASE_STUCK, 0, false, false, 0,
-      { "did not follow", "more bandwidth", "postcopy" } },
+      { "did not help", "more bandwidth", "postcopy" } },
     { "stuck-devices", CONVERGENCE_PHASE_STUCK, 0, false, false, 77.7,
       { "devices", "77.7 MB/s", "convergence-timeout" } },
     { "stuck-devices-limits", CONVERGENCE_PHASE_STUCK, 0, false, true, 77.7,
@@ -85,15 +85,15 @@ static void test_devices(void)
         const char *words;
     } rows[] = {
         { "dirty-limit", CONVERGENCE_DEVICES_UNKNOWN, true, false, 99,
-          "devices dirty 145.0 MB/s, all vCPUs are held to "
-          "see whether that follows them" },
+          "devices dirty 145.0 MB/s; all vCPUs are held to "
+          "see whether devices write less then" },
         { "predictive", CONVERGENCE_DEVICES_FOLLOW, false, false, 91,
-          "devices write what vCPUs ask for, all vCPUs sleep 91 %" },
+          "devices write what vCPUs ask for; all vCPUs sleep 91 %" },
         { "dirty-limit", CONVERGENCE_DEVICES_DEAF, false, true, 0,
-          "devices alone dirty 150.0 MB/s, still 140.0 MB/s while all vCPUs "
-          "slept 99 % of their time: less I/O, more bandwidth" },
+          "devices alone dirty 150.0 MB/s, and still 140.0 MB/s while all "
+          "vCPUs slept 99 % of their time: less I/O, more bandwidth" },
         { "dirty-limit", CONVERGENCE_DEVICES_UNKNOWN, false, true, 0,
-          "devices alone dirty 150.0 MB/s, and no limit of vCPUs holds them: "
+          "devices alone dirty 150.0 MB/s, which limits on vCPUs do not lower: "
           "convergence-policy auto, less I/O, more bandwidth" },
         { "predictive", CONVERGENCE_DEVICES_UNKNOWN, false, true, 0,
           "devices alone dirty 150.0 MB/s: less I/O, more bandwidth" },
