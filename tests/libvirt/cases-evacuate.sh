@@ -252,7 +252,7 @@ case_evacuate_interrupted()
     evac_start --parallel 1
     evac_says 60 ' begins to move '
     kill -INT "$(cat "$lab/evac.pid")"
-    evac_says 20 'no more guests begin'
+    evac_says 20 'no other guest is begun'
     evac_ends 120 8
     grep -q '^1 of 6 guests moved in ' "$lab/evac.out" ||
         evac_fails "not one has moved"

@@ -72,7 +72,7 @@ static char *why_busy(QmpClient *qmp)
     g_autoptr(Look) look = info ? look_from_info(info) : NULL;
     char *why = look && look_is_running(look) ?
         g_strdup_printf("a migration is running there (%s): 'convergectl "
-                        "watch' tells how it goes", look->status) : NULL;
+                        "watch' follows it", look->status) : NULL;
 
     g_clear_pointer(&info, json_object_unref);
     return why;
@@ -275,8 +275,8 @@ ExitStatus cmd_check(int argc, char **argv)
     if (commands_parse(&argc, &argv, "[URI]",
             "Measure what the guest dirties, and say whether a migration "
             "over a given link\nwould converge, what it would cost and how "
-            "long it would take.  The command that is\nadvised has the URI, "
-            "if one is given.\nExit status: 0 yes (slowed down if need be), "
+            "long it would take.  With URI, the command\nthat it advises "
+            "is complete.\nExit status: 0 yes (slowed down if need be), "
             "6 no, 7 cannot be told (paused, incoming,\nmigrated, "
             "migrating), 1 failed, 2 usage, 4 lost connection.",
             entries, &options.common, &status)) {

@@ -89,28 +89,30 @@ ExitStatus cmd_evacuate(int argc, char **argv)
     gboolean json = FALSE, plain = FALSE;
     const GOptionEntry entries[] = {
         { "connect", 'c', 0, G_OPTION_ARG_STRING, &options.connect,
-          "libvirt of the host to be emptied (its default)", "URI" },
+          "libvirt of the host to be emptied (libvirt's default)", "URI" },
         { "by", 0, 0, G_OPTION_ARG_STRING, &by,
-          "say whether all are gone by then: HH:MM, +90m, +2h", "TIME" },
+          "when the host has to be empty: HH:MM, +90m, +2h", "TIME" },
         { "parallel", 0, 0, G_OPTION_ARG_STRING, &parallel,
           "so many at once (auto: as many as fill the link)", "N|auto" },
         { "dry-run", 0, 0, G_OPTION_ARG_NONE, &options.dry_run,
           "measure and plan, and move nothing", NULL },
         { "only", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options.only,
-          "guests of that name; may be given again", "PATTERN" },
+          "guests of that name only; may be given again", "PATTERN" },
         { "except", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options.except,
           "but not these", "PATTERN" },
         { "link", 0, 0, G_OPTION_ARG_STRING, &link,
-          "what the link carries (found out)", "RATE" },
+          "what the link carries (default: it is measured)", "RATE" },
         { "policy", 0, 0, G_OPTION_ARG_STRING, &options.policy,
-          "auto (default), step, predictive, dirty-limit; keep: as it is",
+          "auto (default), step, predictive, dirty-limit; keep: no change",
           "NAME" },
         { "downtime", 0, 0, G_OPTION_ARG_INT, &options.downtime_ms,
-          "limit for the switch-over (as it is)", "MS" },
+          "downtime limit (default: no change)", "MS" },
         { "migrate-uri", 0, 0, G_OPTION_ARG_STRING, &options.migrate_uri,
-          "where QEMU connects to (the destination says)", "URI" },
+          "where QEMU connects to (default: as the destination says)",
+          "URI" },
         { "unsafe", 0, 0, G_OPTION_ARG_NONE, &options.unsafe,
-          "also where libvirt takes a disk's cache for unsafe", NULL },
+          "move guests, too, whose disk caches libvirt considers unsafe",
+          NULL },
         { "record", 0, 0, G_OPTION_ARG_FILENAME, &options.record,
           "write what happens to FILE, JSON lines, for plot", "FILE" },
         { "json", 0, 0, G_OPTION_ARG_NONE, &json, "JSON lines for programs",
@@ -122,9 +124,10 @@ ExitStatus cmd_evacuate(int argc, char **argv)
     ExitStatus status;
 
     if (commands_parse(&argc, &argv, "DESTURI...",
-            "Move all running guests of a host to others, in the order and as "
-            "many at once as\nends first.  Ctrl-C asks what to do with those "
-            "under way; start it again to go on.\nExit status: 0 all are gone, "
+            "Move all running guests of a host to others.  Their order, and how "
+            "many go at once,\nare chosen so that it ends soonest.  Ctrl-C "
+            "asks what to do with those under way;\nstart it again to go on.\n"
+            "Exit status: 0 all are gone, "
             "8 some are left, 1 none is gone, 2 usage, 4 lost libvirt.",
             entries, NULL, &status)) {
         options.output = json ? FOLLOW_JSON :

@@ -47,7 +47,7 @@ static gboolean parse(int *argc, char ***argv, MigrateOptions *options,
         { "record", 0, 0, G_OPTION_ARG_FILENAME, &options->record,
           "write what is seen to FILE (.csv, .json)", "FILE" },
         { "no-follow", 0, 0, G_OPTION_ARG_NONE, &options->no_follow,
-          "start it and leave", NULL },
+          "start it, wait until it has begun, and leave", NULL },
         { NULL }
     };
 
@@ -180,8 +180,8 @@ static ExitStatus await_begin(QmpClient *qmp)
         }
         g_usleep(BEGIN_POLL_MS * 1000);
     }
-    message_error("QEMU still sets the migration up after %d s; it is left "
-                  "to that", BEGIN_LIMIT_S);
+    message_error("QEMU is still setting the migration up after %d s; it "
+                  "goes on with that", BEGIN_LIMIT_S);
     return EXIT_DETACHED;
 }
 

@@ -273,7 +273,7 @@ void evacuate_show_plan(EvacuateShow *show, const Evacuation *e)
                format_rate(rate, guest->known.writes.rate_bytes_per_s),
                format_duration(from, times->start_s * 1000),
                format_duration(to, MIN(times->end_s, 1e9) * 1000),
-               times->stuck ? "; no throttle may be enough" : "");
+               times->stuck ? "; to slow it down may not be enough" : "");
     }
     printf("%s\n", all);
     fflush(stdout);

@@ -275,7 +275,8 @@ static void begin(Evacuation *e, EvacuateShow *show, EvacuateGuest *guest)
         !domain_set_policy(guest->domain, options->policy) &&
         !guest->tries) {
         evacuate_show_event(show, e, guest,
-                            "its QEMU knows no policies; auto-converge it is");
+                            "its QEMU knows no policies and uses its own "
+                            "auto-converge");
     }
     guest->fate = EVACUATE_RUNS;
     guest->tries++;
@@ -657,8 +658,8 @@ static void obey(Evacuation *e, EvacuateShow *show, EvacuateAnswer answer)
 {
     if (answer == EVACUATE_FINISH && !e->stopping) {
         e->stopping = TRUE;
-        evacuate_show_event(show, e, NULL, "no more guests begin; those under "
-                            "way go on");
+        evacuate_show_event(show, e, NULL, "no other guest is begun; those "
+                            "under way go on");
     } else if (answer == EVACUATE_CANCEL) {
         e->stopping = TRUE;
         cancel_all(e);
@@ -705,7 +706,7 @@ static ExitStatus follow_all(Evacuation *e, EvacuateShow *show)
     for (guint i = 0; i < e->guests->len; i++) {
         if (GUEST(e, i)->fate == EVACUATE_WAITS) {
             leave(e, show, GUEST(e, i), *GUEST(e, i)->why
-                  ? GUEST(e, i)->why : "its turn did not come");
+                  ? GUEST(e, i)->why : "it was not begun any more");
         }
     }
     return count(e, EVACUATE_LEFT) == 0 ? EXIT_COMPLETED :

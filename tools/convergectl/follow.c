@@ -390,7 +390,7 @@ static void check_cancel(Follow *f)
         follow_ms_since(f->cancel_us) >= CANCEL_LIMIT_MS) {
         follow_end(f, EXIT_DETACHED);
         follow_tell(f, "cancelling",
-                    "QEMU is still busy cancelling; it is left to that");
+                    "QEMU is still busy cancelling, and goes on with that");
     }
 }
 

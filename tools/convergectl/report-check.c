@@ -231,23 +231,23 @@ static void tell_modes(GString *text, const CheckFacts *facts,
     char a[FORMAT_MAX], b[FORMAT_MAX];
 
     if (result->modes_differ) {
-        g_string_append_printf(text, "           %s says %s, though: the "
-            "higher one is reckoned with\n",
+        g_string_append_printf(text, "           %s says %s, though; the "
+            "higher figure counts\n",
             facts->sampled && facts->sampled->bytes_per_s ==
             result->model.rate_bytes_per_s ? DIRTY_RATE_SAMPLED :
             DIRTY_RATE_BY_VCPU,
             format_rate(a, result->model.rate_bytes_per_s));
     }
     if (is_sampled(facts->first)) {
-        g_string_append(text, "           that is what samples show: what is "
-            "written again as it was before is not seen\n");
+        g_string_append(text, "           these are samples: pages that are "
+            "written again with what they held before are not seen\n");
     } else if (!facts->sampled && !facts->vcpus) {
-        g_string_append(text, "           no second way to measure it was "
-                        "there to check that by\n");
+        g_string_append(text, "           this QEMU has no second way to "
+                        "measure it, to check that figure\n");
     }
     if (result->devices_bytes_per_s > 0) {
-        g_string_append_printf(text, "           %s of that by devices, or "
-            "by what no vCPU is charged with; vCPUs dirty %s\n",
+        g_string_append_printf(text, "           %s of that are dirtied by "
+            "devices or the like, %s by vCPUs\n",
             format_rate(a, result->devices_bytes_per_s),
             format_rate(b, sum_of_vcpus(facts)));
     }
@@ -265,8 +265,7 @@ static void tell_guest(GString *text, const CheckFacts *facts,
         g_string_append_printf(text, "%s of it ever used",
                                format_bytes(a, facts->touched_bytes));
     } else {
-        g_string_append(text, "how much of it was ever used cannot be read "
-                        "here");
+        g_string_append(text, "how much of it was ever used is not known");
     }
     g_string_append_printf(text, "; dirties %s over %.0f s, %s over %.0f s "
         "(by %s)\n",
@@ -315,16 +314,17 @@ static void tell_as_is(GString *text, const CheckFacts *facts,
     g_string_append(text, "as it is   ");
     if (r->completes) {
         g_string_append(text, surely(&result->as_is) ? "yes: in " :
-                        "only just, if it writes no more than now: in ");
+                        "only if it writes no more than now: in ");
         append_span(text, &result->as_is);
         g_string_append_printf(text, ", %u %s over RAM, downtime about %s\n",
                                r->passes, r->passes == 1 ? "pass" : "passes",
                                format_downtime(a, r->downtime_s * 1000));
     } else {
-        g_string_append_printf(text, "no: what is dirtied in a pass over RAM "
-            "is as much as the pass has sent, or too much for the downtime "
-            "limit; stopping it after the first pass would be a downtime of "
-            "%s\n", format_downtime(a, r->stop_downtime_s * 1000));
+        g_string_append_printf(text, "no: in each pass over RAM the guest "
+            "dirties as much as the pass sends, or more than the downtime "
+            "limit allows; to stop it after the first pass would be a "
+            "downtime of %s\n",
+            format_downtime(a, r->stop_downtime_s * 1000));
     }
 }
 
@@ -347,7 +347,7 @@ static void tell_cost(GString *text, const CheckFacts *facts,
             "vCPUs, which sleep up to %u %% of their time", r->lost_s,
             r->throttle_pct);
     } else {
-        g_string_append(text, "without slowing anybody down");
+        g_string_append(text, "without slowing the guest down");
     }
 }
 
@@ -359,7 +359,7 @@ static void tell_slowed(GString *text, const CheckFacts *facts,
 
     g_string_append(text, "slowed     ");
     if (!r->completes) {
-        g_string_append_printf(text, "no: %s does not end it\n",
+        g_string_append_printf(text, "no: %s would not make it end\n",
                                slowed_by(facts));
         return;
     }

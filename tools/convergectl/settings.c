@@ -33,23 +33,23 @@ static const SettingsOption options[] = {
     { "policy", NULL, "POLICY",
       "auto (default), step, predictive, dirty-limit, off, keep" },
     { "timeout", "convergence-timeout", "S",
-      "after so long --timeout-action is taken" },
+      "take --timeout-action after so many seconds" },
     { "timeout-action", "convergence-timeout-action", "ACTION",
       "downtime, stop, postcopy, abort" },
     { "downtime", "downtime-limit", "MS", "longest downtime aimed at" },
     { "max-downtime", "convergence-max-downtime", "MS",
-      "what a timeout may let the downtime grow to" },
+      "how far a timeout may raise the downtime limit" },
     { "max-iterations", "convergence-max-iterations", "PASSES",
-      "after so many --timeout-action is taken" },
+      "take --timeout-action after so many passes over RAM" },
     { "max-transfer", "convergence-max-transfer", "PCT",
-      "as above, of guest RAM sent" },
+      "take it after so many percent of guest RAM were sent" },
     { "bandwidth", "max-bandwidth", "RATE",
       "what the migration may take of the link: MB/s, or 10Gbit" },
-    { "max-throttle", "max-cpu-throttle", "PCT", "slow vCPUs at most so much" },
+    { "max-throttle", "max-cpu-throttle", "PCT", "slow vCPUs by this at most" },
     { "vcpu-limit", "convergence-vcpu-limit", "MB/s",
       "what each vCPU may dirty" },
     { "sync-period", "dirty-sync-period", "MS",
-      "between two syncs of the dirty bitmap" },
+      "time between two syncs of the dirty bitmap" },
     { "set", NULL, "NAME=VALUE", "any other migration parameter" },
     { "capability", NULL, "NAME=on|off", "any migration capability" },
     { NULL }
@@ -249,8 +249,8 @@ static gboolean check_action(const Settings *settings, GError **errp)
         }
     }
     g_set_error_literal(errp, QMP_ERROR, QMP_ERROR_GENERIC,
-                        "--timeout-action would never be taken: say when, "
-                        "with --timeout SECONDS, --max-iterations or "
+                        "--timeout-action would never be taken: say when it "
+                        "is, with --timeout SECONDS, --max-iterations or "
                         "--max-transfer; nothing has been started");
     return FALSE;
 }
@@ -299,13 +299,13 @@ static gboolean choose_old_policy(Settings *settings, QmpClient *qmp,
         g_str_equal(policy, "dirty-limit")) {
         g_set_error(errp, QMP_ERROR, QMP_ERROR_GENERIC,
                     "%s does not know the migration parameter "
-                    "'convergence-policy' (--policy %s): --policy step is "
-                    "what it has; nothing has been started", qemu, policy);
+                    "'convergence-policy' (--policy %s): use --policy step "
+                    "there; nothing has been started", qemu, policy);
         return FALSE;
     }
     json_object_set_boolean_member(settings->implied, "auto-converge",
                                    TRUE);
-    *note = g_strdup_printf("%s has no convergence-policy: going on with its "
+    *note = g_strdup_printf("%s has no convergence-policy: using its own "
                             "auto-converge, which throttles all vCPUs step "
                             "by step", qemu);
     return TRUE;
