@@ -52,7 +52,7 @@ static const Way ways[] = {
     [TWO_AT_A_TIME] = { "two at a time", 2, AS_THEY_COME },
     { "eight at a time", 8, AS_THEY_COME },
     { "two, largest first", 2, LARGEST_FIRST },
-    { "two, by chance", 2, BY_CHANCE },
+    { "two, at random", 2, BY_CHANCE },
 };
 #define N_WAYS (sizeof(ways) / sizeof(ways[0]))
 

@@ -1,5 +1,5 @@
 /*
- * Simulator: guests and links by chance
+ * Simulator: random guests and links
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -151,7 +151,7 @@ int sim_sweep_report(unsigned n, const char *policy, SimLogSpec log)
 {
     SimSweep sweep = sim_sweep(n, 1, policy, log);
 
-    printf("%u guests by chance, policy %s: %u done (step: %u), %u by step "
+    printf("%u random guests, policy %s: %u done (step: %u), %u by step "
            "alone\n%u slower than step by more than 5 %%, %u above 1.5 F, %u "
            "lost more than 1.5 stops, %u above their downtime limit\n", n,
            policy, sweep.completed, sweep.step_completed, sweep.only_step,
