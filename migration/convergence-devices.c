@@ -205,7 +205,7 @@ static void choose_meter(ConvergenceEngine *engine,
                          const ConvergenceSample *sample)
 {
     bool throttles = params->policy_by_auto ||
-                     params->policy == &convergence_predictive;
+                     (params->policy && params->policy->throttles_vcpus);
 
     if (sample->bulk_pass && !engine->estimate.probing &&
         !sample->throttle_pct) {
@@ -269,7 +269,7 @@ static void hold(ConvergenceEngine *engine, const ConvergenceParams *params,
 bool convergence_devices_try(ConvergenceEngine *engine,
                              const ConvergenceParams *params,
                              const ConvergenceSample *sample,
-                             ConvergenceDecision *decision)
+                             bool told_any, ConvergenceDecision *decision)
 {
     ConvergenceDevices *devices = &engine->devices;
 
@@ -287,8 +287,7 @@ bool convergence_devices_try(ConvergenceEngine *engine,
             !is_due(engine, sample) || !are_busy(engine, params, sample, 1)) {
             return false;
         }
-        if (devices->by_run_times &&
-            convergence_estimate_told_any(sample)) {
+        if (devices->by_run_times && told_any) {
             /* While the others were held, devices wrote next to nothing. */
             devices->answer = CONVERGENCE_DEVICES_FOLLOW;
             return false;

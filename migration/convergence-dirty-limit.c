@@ -272,6 +272,7 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
 {
     ConvergenceLimitState *state = &engine->limit;
     const ConvergenceModel *model = &engine->model;
+    ConvergenceNextLook next;
     double level;
 
     decision->throttle_pct = 0;
@@ -287,12 +288,15 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
                                        convergence_limit_ms(engine, params),
                                        &state->unsure))) {
         lift(engine, params, sample, decision);
-        decision->next_sync_ns = convergence_watch_ns(engine, params, sample,
-                                                      state->unsure);
+        next = convergence_watch(engine, params, sample, state->unsure);
+        decision->next_sync_ns = next.in_ns;
+        engine->seeking |= next.seeks;
         return;
     }
     if (params->policy_by_auto &&
-        convergence_devices_try(engine, params, sample, decision)) {
+        convergence_devices_try(engine, params, sample,
+                                convergence_estimate_told_any(sample),
+                                decision)) {
         state->engaged = true;
         set_limits(sample, 0);
         decision->vcpus_limited = false;
@@ -317,4 +321,5 @@ const ConvergencePolicyOps convergence_dirty_limit = {
     .name = "dirty-limit",
     .decide = dirty_limit_decide,
     .needs_vcpu_meters = true,
+    .instead = &convergence_predictive,
 };

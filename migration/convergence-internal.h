@@ -64,6 +64,15 @@ static inline uint64_t convergence_to_u64(double value)
 void convergence_model_update(ConvergenceModel *model,
                               const ConvergenceSample *sample, bool probed);
 
+/* What is measured, and forecasts, rest on at least that many samples. */
+#define CONVERGENCE_MIN_SAMPLES 2
+
+/**
+ * convergence_model_per_wire_byte: how many bytes of pages one on the wire is
+ * worth
+ */
+double convergence_model_per_wire_byte(const ConvergenceModel *model);
+
 /**
  * convergence_model_note_sync: a sync of the bitmap was busy for so long
  */
@@ -166,7 +175,7 @@ double convergence_target(const ConvergenceEngine *engine,
                           const ConvergenceSample *sample,
                           double full_bytes_per_s, double may_take_s);
 
-/* convergence-engine.c */
+/* convergence-threshold.c */
 
 /**
  * convergence_limit_ms, convergence_threshold: the downtime limit in force,
@@ -178,12 +187,28 @@ double convergence_threshold(const ConvergenceEngine *engine,
                              const ConvergenceParams *params);
 
 /**
- * convergence_watch_ns: when to look again while the guest runs freely
+ * convergence_downtime_s: how long the guest will stand still for @bytes of
+ * pages
+ */
+double convergence_downtime_s(const ConvergenceEngine *engine,
+                              const ConvergenceParams *params, double bytes);
+
+/* convergence-looks.c */
+
+/* When to look again, and whether a sync may cost more for that. */
+typedef struct ConvergenceNextLook {
+    int64_t in_ns;
+    bool seeks;
+} ConvergenceNextLook;
+
+/**
+ * convergence_watch: when to look again while the guest runs freely
  * @unsure: the last look could not tell whether it needs help
  */
-int64_t convergence_watch_ns(ConvergenceEngine *engine,
-                             const ConvergenceParams *params,
-                             const ConvergenceSample *sample, bool unsure);
+ConvergenceNextLook convergence_watch(const ConvergenceEngine *engine,
+                                      const ConvergenceParams *params,
+                                      const ConvergenceSample *sample,
+                                      bool unsure);
 
 /**
  * convergence_probe_lead_ns: how long before the end of the bulk pass probes
@@ -200,6 +225,22 @@ int64_t convergence_probe_lead_ns(const ConvergenceEngine *engine,
 int64_t convergence_look_ns(const ConvergenceEngine *engine,
                             const ConvergenceParams *params,
                             const ConvergenceSample *sample);
+
+/**
+ * convergence_bound_look_ns: the same, but no sooner than syncs may cost
+ * @look_ns: when a policy would look again
+ */
+int64_t convergence_bound_look_ns(const ConvergenceEngine *engine,
+                                  bool bulk_pass, int64_t look_ns);
+
+/**
+ * convergence_see_rewrites: whether to see, by the next look, which of the pages
+ * that wait are written again; that costs the guest a fault for each
+ * @decision: what was decided so far
+ */
+bool convergence_see_rewrites(const ConvergenceEngine *engine,
+                              const ConvergenceSample *sample,
+                              const ConvergenceDecision *decision);
 
 /* convergence-fair-share.c */
 
@@ -379,6 +420,7 @@ void convergence_devices_learn(ConvergenceEngine *engine,
  * convergence_devices_try: begin a trial if it pays, or go on with it
  *
  * For policies that would slow the guest now.
+ * @told_any: convergence_estimate_told_any()
  *
  * Returns: whether there is one; then the decision is made, and all vCPUs are
  * held until the next look.
@@ -386,7 +428,7 @@ void convergence_devices_learn(ConvergenceEngine *engine,
 bool convergence_devices_try(ConvergenceEngine *engine,
                              const ConvergenceParams *params,
                              const ConvergenceSample *sample,
-                             ConvergenceDecision *decision);
+                             bool told_any, ConvergenceDecision *decision);
 
 /**
  * convergence_devices_wait: whether a trial was called off of late, and what it

@@ -492,3 +492,10 @@ bool convergence_model_needs_help(const ConvergenceModel *model,
     *unsure = 0;
     return true;
 }
+
+double convergence_model_per_wire_byte(const ConvergenceModel *model)
+{
+    return model->samples >= CONVERGENCE_MIN_SAMPLES &&
+           model->page_bytes_per_wire_byte > 0 ?
+           model->page_bytes_per_wire_byte : 1;
+}

@@ -675,6 +675,7 @@ static bool must_slow_down(ConvergenceEngine *engine,
         model, params, convergence_threshold(engine, params),
         convergence_limit_ms(engine, params),
         early ? &surely : &state->unsure);
+    ConvergenceNextLook next;
     bool in_vain;
     double target;
 
@@ -697,8 +698,9 @@ static bool must_slow_down(ConvergenceEngine *engine,
     if (help && !early && !in_vain) {
         return true;
     }
-    decision->next_sync_ns = convergence_watch_ns(engine, params, sample,
-                                                  state->unsure);
+    next = convergence_watch(engine, params, sample, state->unsure);
+    decision->next_sync_ns = next.in_ns;
+    engine->seeking |= next.seeks;
     if (in_vain) {
         /* What the guest does now was last seen before the probes. */
         decision->next_sync_ns = MIN(decision->next_sync_ns,
@@ -734,7 +736,9 @@ static void predictive_decide(ConvergenceEngine *engine,
         if (convergence_devices_wait(engine, params, sample)) {
             return;
         }
-        if (convergence_devices_try(engine, params, sample, decision)) {
+        if (convergence_devices_try(engine, params, sample,
+                                    convergence_estimate_told_any(sample),
+                                    decision)) {
             return;
         }
     }
@@ -768,7 +772,14 @@ static void predictive_decide(ConvergenceEngine *engine,
     }
 }
 
+static double least_bytes_per_s(const ConvergenceEngine *engine)
+{
+    return engine->predictive.least_bytes_per_s;
+}
+
 const ConvergencePolicyOps convergence_predictive = {
     .name = "predictive",
     .decide = predictive_decide,
+    .throttles_vcpus = true,
+    .least_bytes_per_s = least_bytes_per_s,
 };

@@ -156,6 +156,11 @@ static void explain_slowdown(Text *text, const ConvergenceEngine *engine,
     }
 }
 
+static bool limits_vcpus(const ConvergenceEngine *engine)
+{
+    return engine->policy && engine->policy->needs_vcpu_meters;
+}
+
 static void explain_devices(Text *text, const ConvergenceEngine *engine,
                             const ConvergenceParams *params)
 {
@@ -165,8 +170,7 @@ static void explain_devices(Text *text, const ConvergenceEngine *engine,
         append(text, ", and still %.1f MB/s while all vCPUs slept %u %% of "
                "their time: less I/O, ", mb(engine->devices.judged_bytes_per_s),
                engine->devices.held_pct);
-    } else if (engine->policy == &convergence_dirty_limit &&
-               !params->policy_by_auto) {
+    } else if (limits_vcpus(engine) && !params->policy_by_auto) {
         append(text, ", which limits on vCPUs do not lower: "
                "convergence-policy auto, less I/O, ");
     } else {
@@ -189,8 +193,7 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
 {
     if (decision->vcpus_limited && params->vcpu_dirty_limit_bytes_per_s) {
         explain_fixed_limit(text, params);
-    } else if (engine->policy == &convergence_dirty_limit &&
-               decision->vcpus_limited) {
+    } else if (limits_vcpus(engine) && decision->vcpus_limited) {
         append(text, "vCPUs that write little rewrite %.1f MB after each "
                "look, and that does not fit into the downtime: ",
                mb(engine->limit.rewritten_bytes));
@@ -198,9 +201,9 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
         explain_devices(text, engine, params);
     } else if (!decision->throttle_pct) {
         append(text, "slowing the guest down did not help");
-        if (engine->policy == &convergence_predictive) {
+        if (engine->policy && engine->policy->least_bytes_per_s) {
             append(text, " (still %.1f MB/s at %u %%)",
-                   mb(engine->predictive.least_bytes_per_s),
+                   mb(engine->policy->least_bytes_per_s(engine)),
                    params->max_throttle_pct);
         }
         append(text, ": ");

@@ -40,6 +40,20 @@
 /* ... each time that it is left again, up to so many times. */
 #define MAX_DOUBLINGS 4
 
+const char *convergence_phase_name(ConvergencePhase phase)
+{
+    static const char *const names[] = {
+        [CONVERGENCE_PHASE_OFF] = "off",
+        [CONVERGENCE_PHASE_WATCHING] = "watching",
+        [CONVERGENCE_PHASE_THROTTLING] = "throttling",
+        [CONVERGENCE_PHASE_CONVERGING] = "converging",
+        [CONVERGENCE_PHASE_STUCK] = "stuck",
+        [CONVERGENCE_PHASE_TIMED_OUT] = "timed-out",
+    };
+
+    return phase < CONVERGENCE_PHASE__MAX ? names[phase] : "unknown";
+}
+
 static void remember(ConvergenceStateView *state, const ConvergenceSample *sample)
 {
     state->sent_bytes += sample->drained_bytes;

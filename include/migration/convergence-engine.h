@@ -425,8 +425,20 @@ struct ConvergencePolicyOps {
     void (*decide)(ConvergenceEngine *engine, const ConvergenceParams *params,
                    const ConvergenceSample *sample,
                    ConvergenceDecision *decision);
-    /* True: needs the sample to be metered. */
+    /*
+     * True: needs the sample to be metered, and limits what single vCPUs dirty,
+     * which holds no device.
+     */
     bool needs_vcpu_meters;
+    /* Required with it: who takes its place where it can do nothing. */
+    const ConvergencePolicyOps *instead;
+    /* True: throttles single vCPUs, and may hold some to see who writes. */
+    bool throttles_vcpus;
+    /*
+     * Optional.  After it was in vain to slow the guest: what that dirtied at
+     * the most throttle.
+     */
+    double (*least_bytes_per_s)(const ConvergenceEngine *engine);
 };
 
 /* Caller-owned; set up with convergence_engine_init(). */
