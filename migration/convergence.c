@@ -27,6 +27,7 @@
 #include "hw/core/cpu.h"
 #include "migration/convergence.h"
 #include "sysemu/cpu-throttle.h"
+#include "sysemu/dirty-count.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/runstate.h"
 #include "sysemu/vcpu-slowdown.h"
@@ -360,7 +361,7 @@ void convergence_start(MigrationState *s)
     }
     qemu_mutex_unlock(&convergence.lock);
 
-    dirty_harvest_set_migrating(true);
+    dirty_count_set_migrating(true);
     qatomic_set(&convergence.see_rewrites, false);
     qatomic_set(&convergence.may_slow, true);
     qatomic_set(&convergence.running, true);
@@ -420,7 +421,7 @@ void convergence_end(void)
     }
     convergence_switchover();
     qatomic_set(&convergence.running, false);
-    dirty_harvest_set_migrating(false);
+    dirty_count_set_migrating(false);
     if (may_wait_for_return_path(s)) {
         convergence_channel_end_return_path(s);
     }

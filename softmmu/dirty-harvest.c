@@ -36,14 +36,6 @@
 static Stat64 total_pages;
 static Stat64 total_unseen_pages;
 
-/*
- * The migration's bitmap is there, and so many threads look at it (atomic).  No
- * RCU: a vCPU of TCG is in a read section for as long as it is in guest code,
- * which can be for ever.
- */
-static bool migrating;
-static int askers;
-
 static bool log_is_cleared_by_hand(void)
 {
 #ifdef CONFIG_KVM
@@ -220,45 +212,4 @@ void dirty_harvest_see_rewrites(void)
             clear_log_of_waiting(block);
         }
     }
-}
-
-void dirty_harvest_set_migrating(bool now)
-{
-    qatomic_set(&migrating, now);
-    /* Pairs with the barrier in dirty_harvest_waits(). */
-    smp_mb();
-    while (!now && qatomic_read(&askers)) {
-        /* Some instructions, on a vCPU's thread that may be preempted. */
-        g_thread_yield();
-    }
-}
-
-/* Called within an RCU read section, as the list of blocks is. */
-static bool is_set_in_bitmap(ram_addr_t addr)
-{
-    RAMBlock *block;
-
-    RAMBLOCK_FOREACH(block) {
-        if (addr - block->offset < block->used_length) {
-            return block->bmap &&
-                   test_bit((addr - block->offset) >> TARGET_PAGE_BITS,
-                            block->bmap);
-        }
-    }
-    return false;
-}
-
-bool dirty_harvest_waits(ram_addr_t addr)
-{
-    bool waits;
-
-    if (!qatomic_read(&migrating)) {
-        return false;
-    }
-    RCU_READ_LOCK_GUARD();
-    qatomic_inc(&askers);
-    smp_mb();
-    waits = qatomic_read(&migrating) && is_set_in_bitmap(addr);
-    qatomic_dec(&askers);
-    return waits;
 }

@@ -23,6 +23,7 @@
 
 #include "qemu/osdep.h"
 #include "cpu.h"
+#include "sysemu/dirty-count.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/kvm.h"
 
@@ -123,7 +124,7 @@ static void look(CPUState *cpu)
     uint64_t faults;
 
     if (read_faults(cpu, &faults)) {
-        dirty_meter_count_pages(cpu, faults - dirty->faults_seen);
+        dirty_count_pages(cpu, faults - dirty->faults_seen);
         dirty->faults_seen = faults;
     }
 }

@@ -20,6 +20,7 @@
 #include "qemu/bitmap.h"
 #include "cpu.h"
 #include "system/physmem.h"
+#include "sysemu/dirty-count.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirty-ring.h"
 #include "sysemu/kvm.h"
@@ -75,7 +76,7 @@ static KVMSlot *count_if_new(CPUState *cpu, uint32_t as_and_slot,
     addr = slot->ram_start_offset + offset * qemu_real_host_page_size();
     /* A display's refresh syncs and protects all, too, and harvests nothing. */
     if (!physical_memory_get_dirty_flag(addr, DIRTY_MEMORY_MIGRATION)) {
-        dirty_meter_count_page(cpu, addr);
+        dirty_count_page(cpu, addr);
     }
     return slot;
 }

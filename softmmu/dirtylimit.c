@@ -37,6 +37,7 @@
 #include "cpu.h"
 #include "exec/cputlb.h"
 #include "exec/target_page.h"
+#include "sysemu/dirty-count.h"
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirtylimit.h"
 #include "sysemu/kvm.h"
@@ -60,6 +61,8 @@ static struct {
     bool in_service;
     /* The user's, for vCPUs without one of their own. */
     uint64_t all_bytes_per_s;
+    /* The meters know that they are to tell when a period ends. */
+    bool is_told;
 } dirtylimit;
 
 static int64_t clock_ns(void)
@@ -149,7 +152,7 @@ void dirtylimit_page_dirtied(CPUState *cpu, ram_addr_t addr, unsigned bytes,
     if (is_out) {
         stop_before_write(cpu, bytes, host_pc);
     }
-    if (dirty_meter_count_page(cpu, addr) && unlikely(limit_bytes_per_s) &&
+    if (dirty_count_page(cpu, addr) && unlikely(limit_bytes_per_s) &&
         charge_pages(cpu, limit_bytes_per_s, 1, clock_ns()) &&
         /* Held amid the handler, it would not have served the interrupt. */
         !(is_out && vcpu_masks_interrupts(cpu))) {
@@ -271,12 +274,26 @@ static uint64_t smaller_limit(CPUState *cpu)
     return user && migration ? MIN(user, migration) : user | migration;
 }
 
+static void refresh(void);
+
+/* vCPUs may have been plugged or unplugged. */
+static void period_ends(Notifier *unused, void *nothing)
+{
+    refresh();
+}
+
+static Notifier period_end = { .notify = period_ends };
+
 static void start_service(void)
 {
     if (dirtylimit_in_service()) {
         return;
     }
     vcpu_slowdown_register(&limit_debtor);
+    if (!dirtylimit.is_told) {
+        dirty_meter_notify_period_ends(&period_end);
+        dirtylimit.is_told = true;
+    }
     dirty_meter_get();
     qatomic_set(&dirtylimit.in_service, true);
 }
@@ -311,7 +328,8 @@ static void apply(CPUState *cpu)
     }
 }
 
-void dirtylimit_refresh(void)
+/* Put what is set into force. */
+static void refresh(void)
 {
     CPUState *cpu;
     bool limited = dirtylimit.all_bytes_per_s != 0;
@@ -340,7 +358,7 @@ void dirtylimit_set_user_limit(CPUState *cpu, uint64_t bytes_per_s)
             cpu->slowdown.dirty.user_limit_bytes_per_s = 0;
         }
     }
-    dirtylimit_refresh();
+    refresh();
 }
 
 void dirtylimit_set_migration_limit(CPUState *cpu, uint64_t bytes_per_s)
@@ -358,7 +376,7 @@ void dirtylimit_clear_migration_limits(void)
     CPU_FOREACH(cpu) {
         cpu->slowdown.dirty.migration_limit_bytes_per_s = 0;
     }
-    dirtylimit_refresh();
+    refresh();
 }
 
 /* --- What is told of them --- */

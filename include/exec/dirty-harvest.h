@@ -27,7 +27,7 @@
  * already nobody can tell.  They are counted apart, as not seen.
  *
  * Beside include/exec/ram_addr.h, which is included in many places, only
- * migration/convergence*.c and the meters of vCPUs use this: keep it light.
+ * migration/convergence*.c and softmmu/dirty-period.c use this: keep it light.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -128,21 +128,5 @@ uint64_t dirty_harvest_total_unseen_pages(void);
  * without the BQL.
  */
 void dirty_harvest_see_rewrites(void);
-
-/**
- * dirty_harvest_set_migrating: a migration's bitmap can be asked, or no longer
- *
- * To be unset before the bitmap is freed; nobody looks at it any more once
- * this returns.  Migration thread, BQL not held.
- */
-void dirty_harvest_set_migrating(bool migrating);
-
-/**
- * dirty_harvest_waits: whether a page waits to be sent, so that a write to it
- * adds nothing to the migration's work
- *
- * False while there is no migration.  Any thread, no lock needed.
- */
-bool dirty_harvest_waits(ram_addr_t addr);
 
 #endif /* EXEC_DIRTY_HARVEST_H */

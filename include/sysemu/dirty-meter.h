@@ -16,6 +16,13 @@
 #define SYSEMU_DIRTY_METER_H
 
 #include "exec/cpu-common.h"
+#include "qemu/notify.h"
+
+/*
+ * A vCPU's dirty rate is the number of different pages it writes in a period
+ * of this length.
+ */
+#define DIRTYLIMIT_CALC_TIME_MS         1000
 
 /* All members are called with the BQL held. */
 typedef struct DirtyMeter {
@@ -69,23 +76,6 @@ const char *dirty_meter_forced(void);
 bool dirty_meter_is_polled(void);
 
 /**
- * dirty_meter_count_page: a vCPU is the first to write to a page since the dirty
- * log was last cleared of it
- * @addr: in the page
- *
- * For meters that know the page.  The vCPU's thread, or any with the BQL where
- * the meter is polled.
- *
- * Returns: whether that adds to the work of a migration; true if there is none.
- */
-bool dirty_meter_count_page(CPUState *cpu, ram_addr_t addr);
-
-/**
- * dirty_meter_count_pages: the same for meters that only know how many
- */
-void dirty_meter_count_pages(CPUState *cpu, uint64_t pages);
-
-/**
  * dirty_meter_vcpu_pages: pages that a vCPU has newly dirtied since it exists
  *
  * A page that waits to be sent by a migration is not dirtied anew.  What a
@@ -96,13 +86,6 @@ void dirty_meter_count_pages(CPUState *cpu, uint64_t pages);
 uint64_t dirty_meter_vcpu_pages(CPUState *cpu);
 
 /**
- * dirty_meter_vcpu_rate: dirty rate in the last period, in bytes/s
- *
- * Known while the meters run, else 0.  BQL held.
- */
-uint64_t dirty_meter_vcpu_rate(CPUState *cpu);
-
-/**
  * dirty_meter_look_at_all: count what all vCPUs have written so far
  *
  * Where the meter is polled.  BQL held.
@@ -110,10 +93,37 @@ uint64_t dirty_meter_vcpu_rate(CPUState *cpu);
 void dirty_meter_look_at_all(void);
 
 /**
+ * dirty_meter_vcpu_comes, dirty_meter_vcpu_leaves: a KVM vCPU's thread has set
+ * its vCPU up, or is about to take it down
+ *
+ * What the kernel keeps for the vCPU stays with it when it is unplugged, and is
+ * met again by the next one in its place.  The vCPU's thread, BQL held.
+ */
+void dirty_meter_vcpu_comes(CPUState *cpu);
+void dirty_meter_vcpu_leaves(CPUState *cpu);
+
+/* softmmu/dirty-period.c */
+
+/**
+ * dirty_meter_vcpu_rate: dirty rate in the last period, in bytes/s
+ *
+ * Known while the meters run, else 0.  BQL held.
+ */
+uint64_t dirty_meter_vcpu_rate(CPUState *cpu);
+
+/**
  * dirty_meter_get, dirty_meter_put: keep the meters running.  BQL held.
  */
 void dirty_meter_get(void);
 void dirty_meter_put(void);
+
+/**
+ * dirty_meter_notify_period_ends: have @notifier called whenever a period ends,
+ * before it is seen whether anybody wants another one
+ *
+ * Only while the meters run.  BQL held.
+ */
+void dirty_meter_notify_period_ends(Notifier *notifier);
 
 /**
  * dirty_meter_measure_begin, dirty_meter_measure_end: have a measurement of
@@ -131,15 +141,5 @@ void dirty_meter_measure_end(void);
  */
 void dirty_meter_bitmap_begin(void);
 void dirty_meter_bitmap_end(void);
-
-/**
- * dirty_meter_vcpu_comes, dirty_meter_vcpu_leaves: a KVM vCPU's thread has set
- * its vCPU up, or is about to take it down
- *
- * What the kernel keeps for the vCPU stays with it when it is unplugged, and is
- * met again by the next one in its place.  The vCPU's thread, BQL held.
- */
-void dirty_meter_vcpu_comes(CPUState *cpu);
-void dirty_meter_vcpu_leaves(CPUState *cpu);
 
 #endif /* SYSEMU_DIRTY_METER_H */

@@ -17,12 +17,6 @@
 #include "sysemu/dirty-meter.h"
 #include "sysemu/dirty-ring.h"
 
-/*
- * A vCPU's dirty rate is the number of different pages it writes in a period
- * of this length.
- */
-#define DIRTYLIMIT_CALC_TIME_MS         1000
-
 /* More than this cannot be asked for. */
 #define DIRTYLIMIT_MAX_BYTES_PER_S      INT64_MAX
 
@@ -54,13 +48,6 @@ void dirtylimit_set_migration_limit(CPUState *cpu, uint64_t bytes_per_s);
  * dirtylimit_clear_migration_limits: lift all limits that a migration set
  */
 void dirtylimit_clear_migration_limits(void);
-
-/**
- * dirtylimit_refresh: put what is set into force
- *
- * The meters do that each period, for vCPUs that were plugged or unplugged.
- */
-void dirtylimit_refresh(void);
 
 /**
  * dirtylimit_of: the limit in force, in bytes/s; 0 = none
