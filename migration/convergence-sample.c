@@ -164,6 +164,21 @@ static void sample_vcpus(ConvergenceSampler *sampler, int64_t interval_ns)
     sampler->n_vcpus = n;
 }
 
+const ConvergenceVcpu *
+convergence_sampler_vcpu(const ConvergenceSampler *sampler, int id,
+                         unsigned likely)
+{
+    if (likely < sampler->n_vcpus && sampler->vcpus[likely].id == id) {
+        return &sampler->vcpus[likely];
+    }
+    for (unsigned i = 0; i < sampler->n_vcpus; i++) {
+        if (sampler->vcpus[i].id == id) {
+            return &sampler->vcpus[i];
+        }
+    }
+    return NULL;
+}
+
 void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns)
 {
     uint64_t remaining_bytes = ram_bytes_remaining();

@@ -83,6 +83,18 @@ void convergence_sampler_name_meter(const ConvergenceSampler *sampler,
 void convergence_sampler_start(ConvergenceSampler *sampler, int64_t now_ns);
 
 /**
+ * convergence_sampler_vcpu: what is known of a vCPU, and decided for it
+ * @sampler: the sampler
+ * @id: its cpu_index
+ * @likely: its place in QEMU's list, where it is looked for first
+ *
+ * Returns: NULL if it was plugged since the last sample.  BQL held.
+ */
+const ConvergenceVcpu *
+convergence_sampler_vcpu(const ConvergenceSampler *sampler, int id,
+                         unsigned likely);
+
+/**
  * convergence_sampler_census_due: whether it is time to ask the host again what
  * the guest never touched
  * @sampler: the sampler

@@ -577,39 +577,34 @@ bool convergence_sync_begin(void)
     return counts;
 }
 
-/*
- * In this and the next one the list of vCPUs is as the sampler found it: the BQL
- * is held since.
- */
 static void throttle_vcpus(void)
 {
-    const ConvergenceSampler *sampler = &convergence.sampler;
     CPUState *cpu;
     unsigned n = 0;
 
     CPU_FOREACH(cpu) {
-        if (n == sampler->n_vcpus) {
-            break;
+        const ConvergenceVcpu *vcpu =
+            convergence_sampler_vcpu(&convergence.sampler, cpu->cpu_index, n++);
+
+        if (vcpu) {
+            cpu_throttle_set_vcpu(cpu, vcpu->throttle_pct);
         }
-        cpu_throttle_set_vcpu(cpu, sampler->vcpus[n++].throttle_pct);
     }
 }
 
 static void limit_vcpus(void)
 {
-    const ConvergenceSampler *sampler = &convergence.sampler;
     CPUState *cpu;
     unsigned n = 0;
 
     CPU_FOREACH(cpu) {
-        const ConvergenceVcpu *vcpu;
+        const ConvergenceVcpu *vcpu =
+            convergence_sampler_vcpu(&convergence.sampler, cpu->cpu_index, n++);
 
-        if (n == sampler->n_vcpus) {
-            break;
+        if (vcpu) {
+            dirtylimit_charge_late(cpu, vcpu->late_bytes);
+            dirtylimit_set_migration_limit(cpu, vcpu->limit_bytes_per_s);
         }
-        vcpu = &sampler->vcpus[n++];
-        dirtylimit_charge_late(cpu, vcpu->late_bytes);
-        dirtylimit_set_migration_limit(cpu, vcpu->limit_bytes_per_s);
     }
 }
 
