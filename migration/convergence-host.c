@@ -41,7 +41,7 @@ static const char *const host_keys[] = {
 };
 
 static bool check_fits_any_guest(const MigrationParameters *params,
-                                 Error **errp)
+                                 ConvergenceParamsCheck *check, Error **errp)
 {
     if (params->convergence_policy == CONVERGENCE_POLICY_NAME_DIRTY_LIMIT) {
         error_setg(errp, "it takes 'step', 'predictive' or 'auto': "
@@ -54,11 +54,11 @@ static bool check_fits_any_guest(const MigrationParameters *params,
                    "'postcopy' is not for any guest");
         return false;
     }
-    return convergence_params_check_ranges(params, errp);
+    return check(params, errp);
 }
 
 static bool take_key(MigrationState *s, const char *key, const char *value,
-                     Error **errp)
+                     ConvergenceParamsCheck *check, Error **errp)
 {
     MigrationParameters before = s->parameters;
 
@@ -70,14 +70,15 @@ static bool take_key(MigrationState *s, const char *key, const char *value,
         return false;
     }
     if (!object_property_parse(OBJECT(s), key, value, errp) ||
-        !check_fits_any_guest(&s->parameters, errp)) {
+        !check_fits_any_guest(&s->parameters, check, errp)) {
         s->parameters = before;
         return false;
     }
     return true;
 }
 
-static void take_group(MigrationState *s, GKeyFile *file, const char *path)
+static void take_group(MigrationState *s, GKeyFile *file, const char *path,
+                       ConvergenceParamsCheck *check)
 {
     g_auto(GStrv) keys = g_key_file_get_keys(file, HOST_GROUP, NULL, NULL);
 
@@ -86,7 +87,7 @@ static void take_group(MigrationState *s, GKeyFile *file, const char *path)
                                                        NULL);
         Error *err = NULL;
 
-        if (!take_key(s, *key, value ?: "", &err)) {
+        if (!take_key(s, *key, value ?: "", check, &err)) {
             warn_reportf_err(err, "%s: %s=%s is left out: ", path, *key,
                              value ?: "");
         }
@@ -105,7 +106,8 @@ static void warn_of_groups(GKeyFile *file, const char *path)
     }
 }
 
-void convergence_host_defaults(MigrationState *s)
+void convergence_host_defaults(MigrationState *s,
+                               ConvergenceParamsCheck *check)
 {
     g_autofree char *path = get_relocated_path(HOST_FILE);
     g_autoptr(GKeyFile) file = g_key_file_new();
@@ -113,7 +115,7 @@ void convergence_host_defaults(MigrationState *s)
 
     if (g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &err)) {
         warn_of_groups(file, path);
-        take_group(s, file, path);
+        take_group(s, file, path, check);
     } else if (!g_error_matches(err, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
         warn_report("%s is left out: %s", path, err->message);
     }

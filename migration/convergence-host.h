@@ -11,19 +11,18 @@
 
 #include "qapi/qapi-types-migration.h"
 
+/* Whether values can be set, whatever else is set; false with @errp set. */
+typedef bool ConvergenceParamsCheck(const MigrationParameters *params,
+                                    Error **errp);
+
 /**
  * convergence_host_defaults: set what this host's file says, if there is one
+ * @check: that each value has to pass
  *
  * While @s is being made: its properties have their defaults, and -global has
  * not been applied.  What cannot be taken is warned of.  Main thread.
  */
-void convergence_host_defaults(MigrationState *s);
-
-/**
- * convergence_params_check_ranges: what of convergence_params_check() asks for
- * no more than the values themselves
- */
-bool convergence_params_check_ranges(const MigrationParameters *params,
-                                     Error **errp);
+void convergence_host_defaults(MigrationState *s,
+                               ConvergenceParamsCheck *check);
 
 #endif /* CONVERGENCE_HOST_H */

@@ -103,13 +103,6 @@ static void set_all_present(MigrationParameters *params)
     convergence_base_params_init(params);
 }
 
-void convergence_params_init(MigrationParameters *params)
-{
-    set_all_present(params);
-    convergence_host_defaults(container_of(params, MigrationState,
-                                           parameters));
-}
-
 static bool check_range(const char *name, bool present, uint64_t value,
                         uint64_t min, uint64_t max, const char *unit,
                         Error **errp)
@@ -179,8 +172,8 @@ static bool check_policy(const MigrationParameters *params, Error **errp)
     return true;
 }
 
-bool convergence_params_check_ranges(const MigrationParameters *params,
-                                     Error **errp)
+/* Those of single parameters, whatever else is set. */
+static bool check_ranges(const MigrationParameters *params, Error **errp)
 {
     return check_range("dirty-sync-period", params->has_dirty_sync_period,
                        params->dirty_sync_period, SYNC_PERIOD_MIN_MS,
@@ -211,7 +204,14 @@ bool convergence_params_check_ranges(const MigrationParameters *params,
 bool convergence_params_check(MigrationParameters *params, Error **errp)
 {
     return check_policy(params, errp) && check_action(params, errp) &&
-           convergence_params_check_ranges(params, errp);
+           check_ranges(params, errp);
+}
+
+void convergence_params_init(MigrationParameters *params)
+{
+    set_all_present(params);
+    convergence_host_defaults(container_of(params, MigrationState,
+                                           parameters), check_ranges);
 }
 
 /* As QEMU was started with.  Known once a client has set something. */
