@@ -275,7 +275,7 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
     ConvergenceNextLook next;
     double level;
 
-    decision->throttle_pct = 0;
+    decision->vcpus_limited = engine->decision.vcpus_limited;
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
     if (!engine->devices.tried) {
         tell_writers(sample);

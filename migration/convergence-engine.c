@@ -87,11 +87,11 @@ void convergence_engine_see_link(ConvergenceEngine *engine,
  */
 static double forecast_s(const ConvergenceEngine *engine,
                          const ConvergenceSample *sample,
+                         const ConvergenceDecision *decision,
                          double threshold_bytes)
 {
     const ConvergenceModel *model = &engine->model;
-    bool slowed = engine->decision.throttle_pct ||
-                  engine->decision.vcpus_limited;
+    bool slowed = decision->throttle_pct || decision->vcpus_limited;
     double planned = engine->planned_bytes_per_s;
     double until_then = slowed ? planned : model->dirty_bytes_per_s;
     double bulk_s = convergence_model_bulk_ends_s(model, sample);
@@ -130,7 +130,7 @@ static void forecast(const ConvergenceEngine *engine,
 {
     const ConvergenceModel *model = &engine->model;
     double threshold_bytes = convergence_threshold(engine, params);
-    double remaining_s = forecast_s(engine, sample, threshold_bytes);
+    double remaining_s = forecast_s(engine, sample, decision, threshold_bytes);
     double last_bytes = sample->remaining_bytes < threshold_bytes ?
                         sample->remaining_bytes : threshold_bytes;
     double down_s;
@@ -216,6 +216,31 @@ static void look_on(ConvergenceEngine *engine, const ConvergenceParams *params,
     }
 }
 
+static void decide(ConvergenceEngine *engine, const ConvergenceParams *params,
+                   const ConvergenceSample *sample)
+{
+    const ConvergenceDecision *last = &engine->decision;
+    /* Where there is no forecast, the figures of the last one are left. */
+    ConvergenceDecision next = {
+        .predicted_remaining_ms = last->predicted_remaining_ms,
+        .predicted_downtime_ms = last->predicted_downtime_ms,
+        .predicted_error_pct = last->predicted_error_pct,
+    };
+
+    engine->policy->decide(engine, params, sample, &next);
+    if (next.throttle_pct > params->max_throttle_pct) {
+        next.throttle_pct = params->max_throttle_pct;
+    }
+    throttle_alike(sample, &next);
+    next.next_sync_ns = convergence_bound_look_ns(engine, sample->bulk_pass,
+                                                  next.next_sync_ns);
+    next.see_rewrites = convergence_see_rewrites(engine, sample, &next);
+    convergence_state_tell(engine, params, sample, &next);
+    forecast(engine, params, sample, &next);
+    convergence_explain(engine, params, sample, &next);
+    engine->decision = next;
+}
+
 const ConvergenceDecision *
 convergence_engine_update(ConvergenceEngine *engine,
                           const ConvergenceParams *params,
@@ -266,17 +291,6 @@ convergence_engine_update(ConvergenceEngine *engine,
     engine->planned_is_new = false;
     engine->seeking = false;
     engine->wants_rewrites = false;
-    engine->policy->decide(engine, params, sample, decision);
-    if (decision->throttle_pct > params->max_throttle_pct) {
-        decision->throttle_pct = params->max_throttle_pct;
-    }
-    throttle_alike(sample, decision);
-    decision->next_sync_ns =
-        convergence_bound_look_ns(engine, sample->bulk_pass,
-                                  decision->next_sync_ns);
-    decision->see_rewrites = convergence_see_rewrites(engine, sample, decision);
-    convergence_state_tell(engine, params, sample, decision);
-    forecast(engine, params, sample, decision);
-    convergence_explain(engine, params, sample, decision);
+    decide(engine, params, sample);
     return decision;
 }

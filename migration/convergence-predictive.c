@@ -725,6 +725,7 @@ static void predictive_decide(ConvergenceEngine *engine,
         } else {
             /* Those plugged in since, too. */
             throttle(engine, params, sample, 1, decision);
+            decision->phase = CONVERGENCE_PHASE_STUCK;
         }
         return;
     }
@@ -734,6 +735,7 @@ static void predictive_decide(ConvergenceEngine *engine,
             return;
         }
         if (convergence_devices_wait(engine, params, sample)) {
+            /* As watch() left it: a trial that was called off holds nobody. */
             return;
         }
         if (convergence_devices_try(engine, params, sample,

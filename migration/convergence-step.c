@@ -76,9 +76,13 @@ static void step_decide(ConvergenceEngine *engine,
                         ConvergenceDecision *decision)
 {
     ConvergenceStepState *state = &engine->step;
+    unsigned before_pct = engine->decision.throttle_pct;
     int64_t period_ns = params->sync_period_ms * NS_PER_MS;
     double bound_bytes;
 
+    /* Until a period is full, all stays as it was decided. */
+    decision->throttle_pct = before_pct;
+    decision->phase = engine->decision.phase;
     decision->next_sync_ns = period_ns;
     state->period_ns += sample->interval_ns;
     state->period_dirtied_bytes += sample->dirtied_bytes;
@@ -90,8 +94,6 @@ static void step_decide(ConvergenceEngine *engine,
     bound_bytes = (double)state->period_drained_bytes *
                   params->trigger_threshold_pct / 100;
     if (state->period_dirtied_bytes > bound_bytes) {
-        unsigned before_pct = decision->throttle_pct;
-
         decision->throttle_pct =
             next_throttle(params, before_pct, state->period_dirtied_bytes,
                           bound_bytes);

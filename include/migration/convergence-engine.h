@@ -420,7 +420,8 @@ struct ConvergencePolicyOps {
     void (*init)(ConvergenceEngine *engine);
     /*
      * Required.  Called for each valid sample after the model learned from
-     * it.  Sets throttle_pct or the vCPUs' limits, phase and next_sync_ns.
+     * it.  Sets throttle_pct or the vCPUs' limits, phase and next_sync_ns; what
+     * it leaves alone is zero.  The last decision is in @engine.
      */
     void (*decide)(ConvergenceEngine *engine, const ConvergenceParams *params,
                    const ConvergenceSample *sample,
