@@ -63,6 +63,17 @@ static char *screen(const Canvas *canvas)
     return g_strjoinv("\n", (char **)canvas->lines->pdata);
 }
 
+/* As on a terminal that is large enough for all of it */
+static char *block_of(const Look *look, const Track *track)
+{
+    Looks looks = { 100, 30, FALSE, FALSE };
+    g_autoptr(Canvas) canvas = canvas_new(looks);
+    DisplayText title = { "migrating to tcp:host:4444", NULL };
+
+    display_block(canvas, &title, look, track);
+    return screen(canvas);
+}
+
 static void test_block_tells_all(void)
 {
     static const char *const wanted[] = {
@@ -177,9 +188,6 @@ static void test_band_of_the_forecast(void)
 {
     g_autoptr(Look) look = busy_look(0);
     g_autoptr(Track) track = track_new();
-    Looks looks = { 100, 30, FALSE, FALSE };
-    g_autoptr(Canvas) canvas = canvas_new(looks);
-    DisplayText title = { "migrating to tcp:host:4444", NULL };
     g_autofree char *line = NULL;
     g_autofree char *block = NULL;
 
@@ -189,8 +197,7 @@ static void test_band_of_the_forecast(void)
     line = display_line(look, track);
     g_assert_nonnull(strstr(line, "done in 40.0 s +- 6.0 s"));
     g_assert_null(strstr(line, "left"));
-    display_block(canvas, &title, look, track);
-    block = screen(canvas);
+    block = block_of(look, track);
     g_assert_nonnull(strstr(block, "4.1 s, done in 40.0 s +- 6.0 s"));
 }
 
@@ -205,9 +212,6 @@ static void test_the_last_block_tells_the_end(void)
     };
     g_autoptr(Look) look = busy_look(2);
     g_autoptr(Track) track = track_new();
-    Looks looks = { 100, 30, FALSE, FALSE };
-    g_autoptr(Canvas) canvas = canvas_new(looks);
-    DisplayText title = { "migrating to tcp:host:4444", NULL };
     g_autofree char *block = NULL;
     g_autofree char *line = NULL;
 
@@ -216,8 +220,7 @@ static void test_the_last_block_tells_the_end(void)
     look->status = g_strdup("completed");
     look->downtime_ms = 7;
     track_add(track, look, 0);
-    display_block(canvas, &title, look, track);
-    block = screen(canvas);
+    block = block_of(look, track);
     for (size_t i = 0; i < G_N_ELEMENTS(gone); i++) {
         g_assert_null(strstr(block, gone[i]));
     }
@@ -232,9 +235,6 @@ static void test_a_destination_is_told_as_one(void)
 {
     g_autoptr(Look) look = look_new();
     g_autoptr(Track) track = track_new();
-    Looks looks = { 100, 30, FALSE, FALSE };
-    g_autoptr(Canvas) canvas = canvas_new(looks);
-    DisplayText title = { "migration of dst.sock", NULL };
     g_autofree char *block = NULL;
     g_autofree char *line = NULL;
     g_autofree char *verdict = NULL;
@@ -245,8 +245,7 @@ static void test_a_destination_is_told_as_one(void)
     track_add(track, look, 3000);
     line = display_line(look, track);
     g_assert_cmpstr(line, ==, "arriving");
-    display_block(canvas, &title, look, track);
-    block = screen(canvas);
+    block = block_of(look, track);
     g_assert_null(strstr(block, "%"));
     g_assert_null(strstr(block, "3.0 s"));
     g_assert_nonnull(strstr(block, "told at the source"));
@@ -275,17 +274,13 @@ static void test_no_figure_promises_an_end_that_is_none(void)
 
 static void test_no_limit_is_called_none(void)
 {
-    Looks looks = { 100, 30, FALSE, FALSE };
-    g_autoptr(Canvas) canvas = canvas_new(looks);
-    DisplayText title = { "migrating", NULL };
     g_autoptr(Look) look = busy_look(2);
     g_autoptr(Track) track = track_new();
     g_autofree char *block = NULL;
 
     g_array_index(look->vcpus, LookVcpu, 1).limit_bytes_per_s = 0;
     track_add(track, look, 0);
-    display_block(canvas, &title, look, track);
-    block = screen(canvas);
+    block = block_of(look, track);
     g_assert_nonnull(strstr(block, "0 % slept, may dirty 45.0 MB/s"));
     g_assert_nonnull(strstr(block, "1 % slept, limit none"));
 }
