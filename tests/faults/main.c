@@ -65,6 +65,16 @@ static unsigned rounds_of(const Fault *fault, const FaultOptions *options,
     return (rounds || by_name) && options->rounds ? options->rounds : rounds;
 }
 
+/* Where SVM is emulated that happens with stock QEMUs, too: see --again */
+static gboolean guest_ended(const FaultRun *run)
+{
+    World *world = run->world;
+
+    return world && (vm_guest_ended(world_holder(world)) ||
+                     (world_other(world) &&
+                      vm_guest_ended(world_other(world))));
+}
+
 static void tell_failure(FaultRun *run, const GError *error)
 {
     g_autofree char *said = run->world ? world_complaints(run->world)
@@ -79,8 +89,9 @@ static void tell_failure(FaultRun *run, const GError *error)
     }
 }
 
-/* FALSE: the rounds to come need not be tried */
-static gboolean run_round(FaultRun *run, Tally *tally)
+/* FALSE: the rounds to come need not be tried. *@again: as often a round may be
+ * done again whose guest was reset, or shut itself down. */
+static gboolean run_round(FaultRun *run, Tally *tally, unsigned *again)
 {
     g_autoptr(GError) error = NULL;
 
@@ -91,6 +102,11 @@ static gboolean run_round(FaultRun *run, Tally *tally)
     } else if (error->domain == FAULT_SKIP) {
         tally->tried--;
         tally->skipped = g_strdup(error->message);
+    } else if (*again && guest_ended(run)) {
+        --*again;
+        tally->tried--;
+        printf("# round %u: the guest was reset, or shut itself down; done "
+               "again\n", run->round--);
     } else {
         tell_failure(run, error);
     }
@@ -103,7 +119,8 @@ static gboolean run_round(FaultRun *run, Tally *tally)
 
 /* *@world: that of the fault before, and for the next */
 static gboolean run_fault(const Fault *fault, const FaultOptions *options,
-                          unsigned rounds, unsigned number, World **world)
+                          unsigned rounds, unsigned number, unsigned *again,
+                          World **world)
 {
     FaultRun run = { .options = options, .fault = fault, .world = *world };
     gint64 start_us = g_get_monotonic_time();
@@ -111,7 +128,7 @@ static gboolean run_fault(const Fault *fault, const FaultOptions *options,
     Tally tally = { 0 };
     gboolean ok;
 
-    while (run.round < rounds && run_round(&run, &tally)) {
+    while (run.round < rounds && run_round(&run, &tally, again)) {
         run.round++;
     }
     *world = run.world;
@@ -128,6 +145,7 @@ static gboolean run_fault(const Fault *fault, const FaultOptions *options,
 typedef struct Count {
     unsigned run;
     unsigned failed;
+    unsigned again;             /* rounds that may still be done again */
 } Count;
 
 static void run_group(const Group *group, const FaultOptions *options,
@@ -141,7 +159,8 @@ static void run_group(const Group *group, const FaultOptions *options,
         if (!rounds || (only && !g_pattern_match_simple(only, f->name))) {
             continue;
         }
-        count->failed += !run_fault(f, options, rounds, ++count->run, &world);
+        count->failed += !run_fault(f, options, rounds, ++count->run,
+                                    &count->again, &world);
         if (!group->one_world) {
             g_clear_pointer(&world, world_free);
         }
@@ -150,9 +169,9 @@ static void run_group(const Group *group, const FaultOptions *options,
 }
 
 static int run_all(const FaultOptions *options, const char *const *wanted,
-                   const char *only)
+                   const char *only, unsigned again)
 {
-    Count count = { 0 };
+    Count count = { .again = again };
 
     for (size_t g = 0; g < G_N_ELEMENTS(groups); g++) {
         if (!wanted || g_strv_contains(wanted, groups[g].name)) {
@@ -188,6 +207,7 @@ typedef struct Arguments {
     gboolean list;
     gint seed;
     gint rounds;
+    gint again;
 } Arguments;
 
 static gboolean parse(int *argc, char ***argv, FaultOptions *options,
@@ -210,6 +230,9 @@ static gboolean parse(int *argc, char ***argv, FaultOptions *options,
           "so many of each fault", "N" },
         { "seed", 0, 0, G_OPTION_ARG_INT, &arguments->seed,
           "choices to repeat", "N" },
+        { "again", 0, 0, G_OPTION_ARG_INT, &arguments->again,
+          "do so many rounds again whose guest ended by itself, and say so "
+          "(default: 0)", "N" },
         { "only", 0, 0, G_OPTION_ARG_STRING, &arguments->only,
           "faults whose name matches", "PATTERN" },
         { "list", 0, 0, G_OPTION_ARG_NONE, &arguments->list,
@@ -260,5 +283,5 @@ int main(int argc, char **argv)
     options.knows_policies = migrate_has_policy(options.qemu, "step");
     printf("# --seed %u\n", options.seed);
     return run_all(&options, (const char *const *)arguments.groups,
-                   arguments.only);
+                   arguments.only, MAX(arguments.again, 0));
 }

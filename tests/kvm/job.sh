@@ -28,6 +28,10 @@ export CONVERGE_ACCEL=$bitmap_log
 # pages are sent a link of 12 MB/s carries two.
 prefault='--qemu-arg=-overcommit --qemu-arg=mem-lock=on'
 
+# How many runs may be done again whose guest was reset: where SVM is emulated
+# that happens now and then, with a stock QEMU, too.
+again=$([ "${HOST:-}" = own ] && echo 0 || echo 3)
+
 # "bitmap log" or "ring": which of them CONVERGE_ACCEL has, for names.
 log_in_use()
 {
@@ -61,6 +65,20 @@ tap()
     points_of "$tap_name" "$results/$tap_name.tap" "$status"
 }
 
+# run_faults NAME OPTION...: tests/faults with CONVERGE_ACCEL; what was done again is
+# told.
+run_faults()
+{
+    faults_name=$1-$(log_in_use | tr ' ' -)
+    shift
+    tap "$faults_name" faults --accel "$CONVERGE_ACCEL" --seed 1 --long \
+        --again "$again" "$@"
+    if grep -q 'done again' "$results/$faults_name.tap"; then
+        tell "$faults_name: $(grep -c 'done again' "$results/$faults_name.tap")" \
+            "rounds were done again: the guest was reset"
+    fi
+}
+
 # qtest NAME PROGRAM [OPTION...]: a qtest of ours or of QEMU with
 # $QTEST_QEMU_BINARY; its points and its stream get that name. For example:
 # qtest steps convergence-test -p /x86_64/convergence/step
@@ -73,16 +91,14 @@ qtest()
 
 # migrate NAME OPTION...: bench-migrate with our QEMU and CONVERGE_ACCEL. Its
 # lines of JSON are kept as NAME.json, at which all_of and those after it look;
-# what it prints is NAME.txt. Fails if no migration could be tried. Where SVM is
-# emulated a guest is reset now and then, with a stock QEMU, too: a few of such
-# runs are done again.
+# what it prints is NAME.txt. Fails if no migration could be tried.
 migrate()
 {
     migrated=$results/$1.json
     migrated_text=$results/$1.txt
     shift
     bench-migrate --qemu "$our_qemu" --accel "$CONVERGE_ACCEL" \
-        --again "$([ "${HOST:-}" = own ] && echo 0 || echo 3)" --json "$migrated" "$@" >"$migrated_text" 2>&1 || {
+        --again "$again" --json "$migrated" "$@" >"$migrated_text" 2>&1 || {
         cat "$migrated_text"
         return 1
     }
