@@ -97,14 +97,42 @@ static bool set_deadline(Case *c, QTestState *vm)
     return !note_refusal(c, rsp);
 }
 
+/* Sockets of the file system have no zero-copy. */
+#define TCP_URI "tcp:127.0.0.1:"
+
+static void learn_port(Pair *pair)
+{
+    QDict *info = vm_query(pair->to, "query-migrate");
+    QDict *address = qobject_to(QDict, qlist_peek(
+                                    qdict_get_qlist(info, "socket-address")));
+
+    g_free(pair->uri);
+    pair->uri = g_strconcat(TCP_URI, qdict_get_str(address, "port"), NULL);
+    qobject_unref(info);
+}
+
+/* Returns: false if it is refused. */
+static bool listen_for(Case *c, Pair *pair)
+{
+    if (note_refusal(c, qtest_qmp(pair->to, "{'execute': 'migrate-incoming',"
+                                  " 'arguments': {'uri': %s}}", pair->uri))) {
+        return false;
+    }
+    if (g_str_has_prefix(pair->uri, TCP_URI)) {
+        learn_port(pair);
+    }
+    return true;
+}
+
 static bool start(Case *c, Pair *pair)
 {
-    const char *uri = is(c, "background-snapshot") ? "exec:cat >/dev/null"
-                                                   : pair->uri;
-    QDict *rsp = qtest_qmp(pair->from, "{'execute': 'migrate', 'arguments':"
-                           " {'uri': %s}}", uri);
+    bool save = is(c, "background-snapshot");
 
-    return !note_refusal(c, rsp);
+    return (save || listen_for(c, pair)) &&
+           !note_refusal(c, qtest_qmp(pair->from, "{'execute': 'migrate',"
+                                      " 'arguments': {'uri': %s}}",
+                                      save ? "exec:cat >/dev/null" :
+                                      pair->uri));
 }
 
 static void wait_until_over(Case *c, QTestState *vm)
@@ -131,28 +159,13 @@ static void wait_until_over(Case *c, QTestState *vm)
     g_error("the migration does not end");
 }
 
-/* Sockets of the file system have no zero-copy. */
-static void listen_on_tcp(Pair *pair)
-{
-    QDict *info, *address;
-
-    pair_start_destination_at(pair, "tcp:127.0.0.1:0", "");
-    info = vm_query(pair->to, "query-migrate");
-    address = qobject_to(QDict, qlist_peek(qdict_get_qlist(
-                                               info, "socket-address")));
-    g_free(pair->uri);
-    pair->uri = g_strdup_printf("tcp:127.0.0.1:%s",
-                                qdict_get_str(address, "port"));
-    qobject_unref(info);
-}
-
 static Pair *start_pair(const Case *c)
 {
     Pair *pair = pair_start(LOAD, "", "");
 
     if (is(c, "zero-copy-send")) {
         pair_lose_destination(pair);
-        listen_on_tcp(pair);
+        pair_start_destination_at(pair, TCP_URI "0", "");
     }
     return pair;
 }

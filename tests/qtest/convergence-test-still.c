@@ -63,6 +63,7 @@ static Pair *start_throttled(const char *capability)
 /* As a client does that looks at the state all the time, and does not wait. */
 static void migrate_at_once(Pair *pair)
 {
+    pair_listen(pair);
     for (int i = 0; i < VM_PATIENCE_S * 1000; i++) {
         g_autoptr(MigrationView) view = view_take(pair->from);
         QDict *rsp;

@@ -314,10 +314,11 @@ void pair_start_destination(Pair *pair, const char *args)
 
 void pair_start_destination_at(Pair *pair, const char *uri, const char *args)
 {
-    g_autofree char *all_args = g_strdup_printf("-incoming %s %s", uri, args);
+    g_autofree char *all_args = g_strdup_printf("-incoming defer %s", args);
 
     g_free(pair->uri);
     pair->uri = g_strdup(uri);
+    pair->listens = false;
     pair->to = vm_start_on(vm_accel(), pair->ram_mb ?: VM_RAM_MB, pair->load,
                            all_args);
 }
@@ -372,8 +373,18 @@ void pair_free(Pair *pair)
     }
 }
 
+void pair_listen(Pair *pair)
+{
+    if (pair->to && !pair->listens) {
+        qtest_qmp_assert_success(pair->to, "{'execute': 'migrate-incoming',"
+                                 " 'arguments': {'uri': %s}}", pair->uri);
+        pair->listens = true;
+    }
+}
+
 void pair_migrate(Pair *pair)
 {
+    pair_listen(pair);
     qtest_qmp_assert_success(pair->from, "{'execute': 'migrate',"
                              " 'arguments': {'uri': %s}}", pair->uri);
 }

@@ -144,6 +144,7 @@ typedef struct Pair {
     GuestLoad load;
     unsigned ram_mb;            /* 0: as much as there is usually */
     char *uri;
+    bool listens;               /* the destination does, at uri */
 } Pair;
 
 /**
@@ -162,6 +163,9 @@ void pair_start_destination_at(Pair *pair, const char *uri, const char *args);
 void pair_lose_destination(Pair *pair);
 /* Having failed to load, it ends by itself. */
 void pair_bury_destination(Pair *pair);
+/* It waits for a migration, with all capabilities set that it is to have. */
+void pair_listen(Pair *pair);
+/* Listens, if it does not yet. */
 void pair_migrate(Pair *pair);
 void pair_cancel(Pair *pair);
 void vm_wait_status(QTestState *vm, const char *status);
