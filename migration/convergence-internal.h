@@ -305,6 +305,42 @@ uint8_t convergence_share_out(const ConvergenceSample *sample,
                               const ConvergenceParams *params, double share,
                               bool *changed);
 
+#define FOREACH_VCPU(vcpu, sample)                                          \
+    for (ConvergenceVcpu *vcpu = (sample)->vcpus;                           \
+         vcpu < (sample)->vcpus + (sample)->n_vcpus; vcpu++)
+
+/* convergence-estimate-fit.c */
+
+/**
+ * convergence_estimate_is_idle: a vCPU that hardly runs, which writes nothing
+ *
+ * For as long as that is so, whether it is held or not.
+ */
+bool convergence_estimate_is_idle(const ConvergenceVcpu *vcpu);
+
+/**
+ * convergence_estimate_ran: whether it was there in that look to write, if it
+ * does
+ */
+bool convergence_estimate_ran(const ConvergenceVcpu *vcpu, unsigned look);
+
+/**
+ * convergence_estimate_add_look: what was dirtied, and how long each vCPU ran
+ *
+ * The oldest of the looks is forgotten.
+ */
+void convergence_estimate_add_look(ConvergenceEstimate *estimate,
+                                   const ConvergenceSample *sample);
+
+/**
+ * convergence_estimate_fit: what each vCPU writes at full speed, by the looks
+ *
+ * Sets rate_bytes_per_s of each, and most_bytes_per_s, which is that and its
+ * standard deviation.  Source: ridge regression, as derived in that file.
+ */
+void convergence_estimate_fit(ConvergenceEstimate *estimate,
+                              const ConvergenceSample *sample);
+
 /* convergence-estimate.c */
 
 /* How long some vCPUs are held for, to see whether the others write. */

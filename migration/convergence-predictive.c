@@ -411,7 +411,7 @@ static void learn_held(ConvergenceEngine *engine,
         engine->devices.tried || some_are_spared(engine, sample)) {
         state->held_bytes = 0;
         state->held_ns = 0;
-            return;
+        return;
     }
     state->held_bytes += sample->touched_bytes;
     state->held_ns += sample->interval_ns;

@@ -3,9 +3,9 @@
  *
  * The migration thread reports what happens to it, and the engine's answers
  * reach the actuators, the switch-over and the monitors from here.
- * migration/convergence.c implements this but for the parameters
- * (convergence-params.c there), HMP's report (convergence-info.c), and what
- * there is of guest RAM (convergence-untouched.c).
+ * Implemented in migration/: convergence.c and the files that it names, but for
+ * the parameters (convergence-params.c), HMP's report (convergence-info.c), and
+ * what there is of guest RAM (convergence-untouched.c).
  *
  * Copyright (c) 2026 The Converge developers
  *
