@@ -11,6 +11,7 @@
 
 #include "fault.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define UNPLUG_TIMEOUT_MS 60000
@@ -145,7 +146,11 @@ static gboolean try_unplug(QmpClient *qmp, gboolean *gone, GError **errp)
     return TRUE;
 }
 
-/* A guest that is too slow to do it, and one that never will, are told apart */
+/*
+ * A vCPU that is slowed leaves little time to the guest's kernel, too: on a slow
+ * host that may be too little, which is told.  What must not be is that the
+ * guest never does it.
+ */
 static gboolean unplug(FaultRun *run, World *world, GError **errp)
 {
     QmpClient *qmp = world_qmp(world);
@@ -157,15 +162,18 @@ static gboolean unplug(FaultRun *run, World *world, GError **errp)
     if (gone) {
         return TRUE;
     }
+    printf("# round %u: slowed, the guest did not let go of its vCPU within "
+           "%d s; it is no longer slowed\n", run->round,
+           UNPLUG_TIMEOUT_MS / 1000);
     if (!lift(run, world, errp) || !try_unplug(qmp, &gone, errp)) {
         return FALSE;
     }
-    g_set_error(errp, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
-                "the guest does not let go of its vCPU within %d s, %s",
-                UNPLUG_TIMEOUT_MS / 1000, gone ?
-                "but does so when it is no longer slowed" :
-                "nor within as long when it is no longer slowed");
-    return FALSE;
+    if (!gone) {
+        g_set_error(errp, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
+                    "the guest does not let go of its vCPU within %d s",
+                    UNPLUG_TIMEOUT_MS / 1000);
+    }
+    return gone;
 }
 
 static gboolean check_count(QmpClient *qmp, guint wanted, GError **errp)

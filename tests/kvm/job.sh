@@ -77,6 +77,10 @@ run_faults()
         tell "$faults_name: $(grep -c 'done again' "$results/$faults_name.tap")" \
             "rounds were done again: the guest was reset"
     fi
+    if grep -q 'no longer slowed' "$results/$faults_name.tap"; then
+        tell "$faults_name: $(grep -c 'no longer slowed' \
+            "$results/$faults_name.tap") unplugs took more than 60 s while slowed"
+    fi
 }
 
 # qtest NAME PROGRAM [OPTION...]: a qtest of ours or of QEMU with
