@@ -102,11 +102,11 @@ static void lift(ConvergenceEngine *engine, const ConvergenceParams *params,
 {
     const ConvergenceModel *model = &engine->model;
     double target = model->drain_bytes_per_s * CONVERGENCE_RHO;
-    unsigned unsure = engine->limit.unsure;
+    unsigned unsure = engine->own.limit.unsure;
 
     engine->planned_bytes_per_s = convergence_model_expect_watched(
         model, params, MAX(target, model->device_bytes_per_s));
-    engine->limit = (ConvergenceLimitState) { .unsure = unsure };
+    engine->own.limit = (ConvergenceLimitState) { .unsure = unsure };
     set_limits(sample, 0);
     decision->vcpus_limited = false;
     decision->phase = CONVERGENCE_PHASE_WATCHING;
@@ -236,7 +236,7 @@ static void limit(ConvergenceEngine *engine, const ConvergenceParams *params,
                   const ConvergenceSample *sample,
                   ConvergenceDecision *decision, double level)
 {
-    ConvergenceLimitState *state = &engine->limit;
+    ConvergenceLimitState *state = &engine->own.limit;
     double drain = engine->model.drain_bytes_per_s;
 
     state->engaged = true;
@@ -258,8 +258,9 @@ static void limit(ConvergenceEngine *engine, const ConvergenceParams *params,
     decision->phase = engine->planned_bytes_per_s < drain ?
                       CONVERGENCE_PHASE_CONVERGING :
                       CONVERGENCE_PHASE_THROTTLING;
-    state->rewritten_bytes = rewritten_bytes(sample);
-    if (state->rewritten_bytes > convergence_threshold(engine, params)) {
+    decision->level_bytes_per_s = state->level_bytes_per_s;
+    decision->rewritten_bytes = rewritten_bytes(sample);
+    if (decision->rewritten_bytes > convergence_threshold(engine, params)) {
         /* Limits bring what remains down to that, and no further. */
         decision->phase = CONVERGENCE_PHASE_STUCK;
     }
@@ -270,7 +271,7 @@ static void dirty_limit_decide(ConvergenceEngine *engine,
                                const ConvergenceSample *sample,
                                ConvergenceDecision *decision)
 {
-    ConvergenceLimitState *state = &engine->limit;
+    ConvergenceLimitState *state = &engine->own.limit;
     const ConvergenceModel *model = &engine->model;
     ConvergenceNextLook next;
     double level;

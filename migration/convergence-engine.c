@@ -58,9 +58,7 @@ static void select_policy(ConvergenceEngine *engine,
         return;
     }
     engine->policy = policy;
-    memset(&engine->step, 0, sizeof(engine->step));
-    memset(&engine->predictive, 0, sizeof(engine->predictive));
-    memset(&engine->limit, 0, sizeof(engine->limit));
+    memset(&engine->own, 0, sizeof(engine->own));
     engine->decision = (ConvergenceDecision) {
         .phase = CONVERGENCE_PHASE_WATCHING,
         .told = CONVERGENCE_PHASE_WATCHING,

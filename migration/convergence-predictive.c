@@ -197,11 +197,11 @@ static double steady_rate(const ConvergenceModel *model)
            MAX(rate, model->dirty_bytes_per_s) : rate;
 }
 
-/* What follows the bulk pass: how long it may take, from now, or from its end */
+/* How long what follows the bulk pass may take, from now, or from its end. */
 static double may_take_s(ConvergenceEngine *engine,
                          const ConvergenceSample *sample)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
     double tail_s = convergence_target_tail_s(engine, sample);
     double so_far_s = (double)(sample->now_ns - engine->start_ns) / NS_PER_S;
     double left_s;
@@ -279,7 +279,7 @@ static void watch(ConvergenceEngine *engine, const ConvergenceParams *params,
                   const ConvergenceSample *sample,
                   ConvergenceDecision *decision)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
     const ConvergenceModel *model = &engine->model;
     double target = find_target(engine, params, sample, 1);
     double least = model->last_dirty_bytes_per_s * min_share(params);
@@ -307,7 +307,7 @@ static void give_up(ConvergenceEngine *engine,
                     const ConvergenceSample *sample,
                     ConvergenceDecision *decision)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
     const ConvergenceModel *model = &engine->model;
 
     state->given_up = true;
@@ -325,7 +325,7 @@ static void give_up(ConvergenceEngine *engine,
 static bool may_try_again(ConvergenceEngine *engine,
                           const ConvergenceSample *sample)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
     const ConvergenceModel *model = &engine->model;
     unsigned doublings = MIN(state->times_given_up - 1, MAX_DOUBLINGS);
 
@@ -350,7 +350,7 @@ static void count_looks(ConvergenceEngine *engine,
                         const ConvergenceParams *params,
                         const ConvergenceSample *sample)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
     const ConvergenceModel *model = &engine->model;
     double bound = model->drain_bytes_per_s * NO_PROGRESS;
     int64_t part_ns = MIN(sample->interval_ns, OUTPACED_NS / 2);
@@ -393,7 +393,7 @@ static bool some_are_spared(const ConvergenceEngine *engine,
 static bool is_in_vain(const ConvergenceEngine *engine,
                        const ConvergenceSample *sample)
 {
-    const ConvergencePredictiveState *state = &engine->predictive;
+    const ConvergencePredictiveState *state = &engine->own.predictive;
     bool outpaced = state->outpaced_ns >= OUTPACED_NS &&
                     !some_are_spared(engine, sample);
 
@@ -405,7 +405,7 @@ static void learn_held(ConvergenceEngine *engine,
                        const ConvergenceParams *params,
                        const ConvergenceSample *sample)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
 
     if (!is_at_most(engine, params, sample) || engine->probed ||
         engine->devices.tried || some_are_spared(engine, sample)) {
@@ -425,7 +425,7 @@ static bool held_in_vain(const ConvergenceEngine *engine,
                          const ConvergenceParams *params,
                          const ConvergenceSample *sample)
 {
-    const ConvergencePredictiveState *state = &engine->predictive;
+    const ConvergencePredictiveState *state = &engine->own.predictive;
     const ConvergenceModel *model = &engine->model;
     double rate = held_rate(state);
 
@@ -446,7 +446,7 @@ static bool compare(ConvergenceEngine *engine, const ConvergenceParams *params,
                     const ConvergenceSample *sample,
                     ConvergenceDecision *decision)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
 
     if (state->begin_bytes_per_s < HUGE_VAL ||
         !held_in_vain(engine, params, sample)) {
@@ -465,7 +465,7 @@ static bool compare(ConvergenceEngine *engine, const ConvergenceParams *params,
 static bool is_deaf(ConvergenceEngine *engine, const ConvergenceParams *params,
                     const ConvergenceSample *sample)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
 
     if (state->comparing) {
         state->comparing = false;
@@ -528,7 +528,7 @@ static bool doubt_readers(ConvergenceEngine *engine,
                           const ConvergenceParams *params,
                           const ConvergenceSample *sample, double target)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
 
     if (some_are_spared(engine, sample) &&
         state->outpaced_ns >= OUTPACED_NS) {
@@ -592,17 +592,17 @@ static void slow_down(ConvergenceEngine *engine,
         /* All get what the most slowed of them had. */
         share = (100.0 - sample->throttle_pct) / 100;
     } else if (light) {
-        share = seek_light(&engine->predictive, model, params, before, target,
-                           may_release);
+        share = seek_light(&engine->own.predictive, model, params, before,
+                           target, may_release);
     } else {
-        share = seek(&engine->predictive, model, params, before, target,
+        share = seek(&engine->own.predictive, model, params, before, target,
                      may_release);
     }
     changes = throttle(engine, params, sample, share, decision);
     engine->seeking = changes;
-    engine->planned_bytes_per_s = expect(&engine->predictive, model,
+    engine->planned_bytes_per_s = expect(&engine->own.predictive, model,
                                          share / before, changes);
-    if (engine->predictive.outpaced_ns >= OUTPACED_NS) {
+    if (engine->own.predictive.outpaced_ns >= OUTPACED_NS) {
         decision->phase = CONVERGENCE_PHASE_STUCK;
     } else {
         decision->phase = rate <= target * TARGET_HIGH || !changes ?
@@ -665,7 +665,7 @@ static bool must_slow_down(ConvergenceEngine *engine,
                            const ConvergenceSample *sample,
                            ConvergenceDecision *decision)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
     const ConvergenceModel *model = &engine->model;
     double least = model->last_dirty_bytes_per_s * min_share(params);
     bool early = convergence_model_is_early(model, sample, least);
@@ -682,7 +682,7 @@ static bool must_slow_down(ConvergenceEngine *engine,
     watch(engine, params, sample, decision);
     target = find_target(engine, params, sample, 1);
     if (sample->bulk_pass) {
-        /* Whoever is to be slowed by little later, is not slowed by more now. */
+        /* Who is to be slowed by little later is not slowed by more now. */
         help = help && (!model->dirty_known ||
                         !(target > model->drain_bytes_per_s *
                                    CONVERGENCE_RHO));
@@ -716,7 +716,7 @@ static void predictive_decide(ConvergenceEngine *engine,
                               const ConvergenceSample *sample,
                               ConvergenceDecision *decision)
 {
-    ConvergencePredictiveState *state = &engine->predictive;
+    ConvergencePredictiveState *state = &engine->own.predictive;
 
     decision->next_sync_ns = params->sync_period_ms * NS_PER_MS;
     if (state->given_up) {
@@ -776,7 +776,7 @@ static void predictive_decide(ConvergenceEngine *engine,
 
 static double least_bytes_per_s(const ConvergenceEngine *engine)
 {
-    return engine->predictive.least_bytes_per_s;
+    return engine->own.predictive.least_bytes_per_s;
 }
 
 const ConvergencePolicyOps convergence_predictive = {

@@ -144,7 +144,7 @@ static void explain_slowdown(Text *text, const ConvergenceEngine *engine,
         explain_trial(text, engine);
     } else if (decision->vcpus_limited) {
         append(text, "each vCPU may dirty %.1f MB/s (counted by %s)",
-               mb(engine->limit.level_bytes_per_s),
+               mb(decision->level_bytes_per_s),
                sample->meter ? sample->meter : "no meter");
     } else if (decision->throttle_pct) {
         if (convergence_devices_follow(engine)) {
@@ -196,7 +196,7 @@ static void explain_stuck(Text *text, const ConvergenceEngine *engine,
     } else if (limits_vcpus(engine) && decision->vcpus_limited) {
         append(text, "vCPUs that write little rewrite %.1f MB after each "
                "look, and that does not fit into the downtime: ",
-               mb(engine->limit.rewritten_bytes));
+               mb(decision->rewritten_bytes));
     } else if (convergence_devices_outpace(&engine->model)) {
         explain_devices(text, engine, params);
     } else if (!decision->throttle_pct) {

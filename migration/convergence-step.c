@@ -75,7 +75,7 @@ static void step_decide(ConvergenceEngine *engine,
                         const ConvergenceSample *sample,
                         ConvergenceDecision *decision)
 {
-    ConvergenceStepState *state = &engine->step;
+    ConvergenceStepState *state = &engine->own.step;
     unsigned before_pct = engine->decision.throttle_pct;
     int64_t period_ns = params->sync_period_ms * NS_PER_MS;
     double bound_bytes;

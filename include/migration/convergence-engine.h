@@ -238,6 +238,8 @@ typedef struct ConvergenceDecision {
     uint8_t throttle_pct;           /* 0: none; the highest of all vCPUs */
     bool vcpus_throttled;           /* that is not the same for all of them */
     bool vcpus_limited;             /* the limits in the vCPU array hold */
+    double level_bytes_per_s;       /* with it: the highest of them */
+    double rewritten_bytes;         /* after each look, that no limit lowers */
     /*
      * Have the dirty log show, until the next sync, what is written again
      * while it waits.  It shows that anyway where no log is cleared by hand.
@@ -403,7 +405,6 @@ typedef struct ConvergencePredictiveState {
 
 typedef struct ConvergenceLimitState {
     double level_bytes_per_s;
-    double rewritten_bytes;         /* after each sync, by mere rewriting */
     unsigned unsure;
     unsigned calm;
     bool engaged;
@@ -448,11 +449,12 @@ struct ConvergenceEngine {
     ConvergenceEstimate estimate;
     ConvergenceDevices devices;
     const ConvergencePolicyOps *policy;
+    /* The policy's own, all zero when it takes over. */
     union {
         ConvergenceStepState step;
         ConvergencePredictiveState predictive;
         ConvergenceLimitState limit;
-    };
+    } own;
     /* What the policy expects to be dirtied from now on ... */
     double planned_bytes_per_s;
     /* ... which is pages newly dirtied, not different pages written. */

@@ -356,7 +356,7 @@ static void test_little_throttle_is_given_its_three_seconds(void)
         guest.params.max_throttle_pct = max_pcts[i];
         look(&guest, SECOND_NS, free);
         g_assert_cmpuint(guest.engine.decision.throttle_pct, ==, max_pcts[i]);
-        g_assert_cmpuint(guest.engine.predictive.held_ns, ==, 0);
+        g_assert_cmpuint(guest.engine.own.predictive.held_ns, ==, 0);
         while (guest.engine.decision.throttle_pct) {
             g_assert_cmpint(guest.engine.decision.phase ==
                             CONVERGENCE_PHASE_STUCK, ==, held_ns >= SECOND_NS);

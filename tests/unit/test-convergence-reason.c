@@ -51,6 +51,7 @@ static void test_reason(const void *opaque)
         .phase = told->phase,
         .throttle_pct = told->throttle_pct,
         .vcpus_limited = told->vcpus_limited,
+        .level_bytes_per_s = 12.5e6,
     };
 
     convergence_engine_init(&engine, FIRST_NS);
@@ -60,7 +61,6 @@ static void test_reason(const void *opaque)
     engine.model.dirty_known = true;
     engine.model.last_dirty_bytes_per_s = 123.4e6;
     engine.model.device_bytes_per_s = told->device_mb_per_s * BYTES_PER_MB;
-    engine.limit.level_bytes_per_s = 12.5e6;
     convergence_explain(&engine, &params, &sample, &decision);
     g_assert_nonnull(strstr(decision.reason, "dirties 123.4 MB/s"));
     g_assert_nonnull(strstr(decision.reason, "drains 64.2 MB/s"));
