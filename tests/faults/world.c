@@ -333,6 +333,25 @@ void world_drop_destination(World *world)
     g_clear_pointer(&world->vms[!world->holder], vm_free);
 }
 
+/* How far each vCPU has come, by a monitor that may not answer any more */
+static void add_vcpus(GString *all, Vm *vm)
+{
+    static const char *const commands[] = {
+        "info cpu_throttle", "info registers -a",
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        g_autofree char *said = qmp_hmp(vm_qmp(vm), commands[i], NULL);
+        g_auto(GStrv) lines = g_strsplit(said ?: "", "\n", -1);
+
+        for (char **line = lines; *line; line++) {
+            if (strstr(*line, "throttle") || strstr(*line, "RIP=")) {
+                g_string_append_printf(all, "  %s\n", g_strchomp(*line));
+            }
+        }
+    }
+}
+
 char *world_complaints(World *world)
 {
     GString *all = g_string_new("");
@@ -345,6 +364,9 @@ char *world_complaints(World *world)
             g_string_append_printf(all, "side %u (%s%s): %s\n", i,
                                    i == world->holder ? "holder, " : "",
                                    vm_is_alive(vm) ? "alive" : "gone", said);
+            if (vm_is_alive(vm)) {
+                add_vcpus(all, vm);
+            }
         }
     }
     return g_string_free(all, FALSE);
