@@ -16,7 +16,6 @@
 #include "migration/convergence.h"
 #include "sysemu/cpu-throttle.h"
 #include "sysemu/dirtylimit.h"
-#include "sysemu/runstate.h"
 #include "convergence-base.h"
 #include "convergence-run.h"
 #include "migration.h"
@@ -106,22 +105,19 @@ bool convergence_sync_begin(void)
     return counts;
 }
 
-static void throttle_vcpus(void)
+static void throttle_vcpu(CPUState *cpu, const ConvergenceVcpu *vcpu)
 {
-    CPUState *cpu;
-    unsigned n = 0;
-
-    CPU_FOREACH(cpu) {
-        const ConvergenceVcpu *vcpu =
-            convergence_sampler_vcpu(&convergence.sampler, cpu->cpu_index, n++);
-
-        if (vcpu) {
-            cpu_throttle_set_vcpu(cpu, vcpu->throttle_pct);
-        }
-    }
+    cpu_throttle_set_vcpu(cpu, vcpu->throttle_pct);
 }
 
-static void limit_vcpus(void)
+static void limit_vcpu(CPUState *cpu, const ConvergenceVcpu *vcpu)
+{
+    dirtylimit_charge_late(cpu, vcpu->late_bytes);
+    dirtylimit_set_migration_limit(cpu, vcpu->limit_bytes_per_s);
+}
+
+/* Of those that the sample has: what was decided of each. */
+static void slow_vcpus(void (*slow)(CPUState *cpu, const ConvergenceVcpu *vcpu))
 {
     CPUState *cpu;
     unsigned n = 0;
@@ -131,8 +127,7 @@ static void limit_vcpus(void)
             convergence_sampler_vcpu(&convergence.sampler, cpu->cpu_index, n++);
 
         if (vcpu) {
-            dirtylimit_charge_late(cpu, vcpu->late_bytes);
-            dirtylimit_set_migration_limit(cpu, vcpu->limit_bytes_per_s);
+            slow(cpu, vcpu);
         }
     }
 }
@@ -143,14 +138,14 @@ static void apply(const ConvergenceDecision *decision)
         return;
     }
     if (decision->throttle_pct && decision->vcpus_throttled) {
-        throttle_vcpus();
+        slow_vcpus(throttle_vcpu);
     } else if (decision->throttle_pct) {
         cpu_throttle_set(decision->throttle_pct);
     } else {
         cpu_throttle_stop();
     }
     if (decision->vcpus_limited) {
-        limit_vcpus();
+        slow_vcpus(limit_vcpu);
     } else {
         dirtylimit_clear_migration_limits();
     }
