@@ -114,8 +114,7 @@ static void learn_port(Pair *pair)
 /* Returns: false if it is refused. */
 static bool listen_for(Case *c, Pair *pair)
 {
-    if (note_refusal(c, qtest_qmp(pair->to, "{'execute': 'migrate-incoming',"
-                                  " 'arguments': {'uri': %s}}", pair->uri))) {
+    if (note_refusal(c, pair_try_listen(pair))) {
         return false;
     }
     if (g_str_has_prefix(pair->uri, TCP_URI)) {

@@ -171,6 +171,7 @@ static void test_off_says_why(void)
     set_up_endless(pair->from, NULL);
     vm_set(pair->from, "'downtime-limit': 20");
     pair_migrate(pair);
+    view_free(wait_dirty_syncs(pair->from, 3));
     {
         g_autoptr(MigrationView) view =
             wait_reason(pair->from, " MB remain: this does not end; ");
@@ -214,6 +215,7 @@ static void test_off_and_a_deadline(void)
     set_up_endless(pair->from, NULL);
     vm_set(pair->from, "'convergence-timeout': 600");
     pair_migrate(pair);
+    view_free(wait_dirty_syncs(pair->from, 3));
     {
         g_autoptr(MigrationView) view =
             wait_reason(pair->from, "this ends by its deadline alone");

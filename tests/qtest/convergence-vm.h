@@ -163,7 +163,12 @@ void pair_start_destination_at(Pair *pair, const char *uri, const char *args);
 void pair_lose_destination(Pair *pair);
 /* Having failed to load, it ends by itself. */
 void pair_bury_destination(Pair *pair);
-/* It waits for a migration, with all capabilities set that it is to have. */
+/*
+ * It waits for a migration, with all capabilities set that it is to have, or
+ * refuses to: the answer, to be unreferenced.
+ */
+QDict *pair_try_listen(Pair *pair);
+/* The same where it must not be refused; nothing if it listens already. */
 void pair_listen(Pair *pair);
 /* Listens, if it does not yet. */
 void pair_migrate(Pair *pair);
