@@ -80,7 +80,7 @@ void convergence_model_note_sync(ConvergenceModel *model, int64_t busy_ns);
 
 /*
  * New dirtying to aim at, as a share of the drain rate.  The head of
- * convergence-predictive.c says why it is small.
+ * convergence-seek.c says why it is small.
  */
 #define CONVERGENCE_RHO 0.20
 
