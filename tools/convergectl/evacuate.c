@@ -8,47 +8,26 @@
  *       begin the next ones, share the link: evacuation.h has the rule
  *       plan again from where things are
  *
+ * evacuate-guests.c looks and measures, evacuate-link.c sees to the link.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Copyright (c) 2026 The Converge developers
  */
 
-#include "evacuate.h"
+#include "evacuate-internal.h"
 
-#include "format.h"
 #include "message.h"
 
-#include <fnmatch.h>
 #include <libvirt/virterror.h>
-#include <math.h>
-#include <string.h>
 
 #define LOOK_MS 500
-
-/* Two windows, for forecast.h's model; libvirt takes whole seconds. */
-#define FIRST_WINDOW_S 1
-#define SECOND_WINDOW_S 3
-#define MEASURE_SLACK_S 20
 
 /* Until the first guest has told: 10 Gb/s, which one migration about fills. */
 #define LINK_BYTES_PER_S 1.25e9
 #define STREAM_BYTES_PER_S 1.5e9
 #define SETUP_S 1.5
 #define FINISH_S 0.5
-
-/* What a link must be off by, and for how long, to be another one. */
-#define LINK_LOW 0.8
-#define LINK_HIGH 1.1
-#define LINK_S 4
-/* One that is full may carry more: so much is tried. */
-#define LINK_TRY 1.6
-
-/* Until the rate of one that has begun to send means something. */
-#define GET_GOING_S 2
-
-/* Of QEMU's own memory, which is not the guest's. */
-#define OVERHEAD_BYTES (48.0 * 1024 * 1024)
-#define LEAST_DATA_BYTES (16.0 * 1024 * 1024)
 
 /*
  * One that takes so many times what was foreseen, and this long at least, is
@@ -63,146 +42,12 @@
 /* libvirtd may be away for that long. */
 #define RECONNECT_S 60
 
-#define GUEST(e, i) ((EvacuateGuest *)(e)->guests->pdata[i])
-
-static double seconds_since(gint64 us)
-{
-    return (g_get_monotonic_time() - us) / 1e6;
-}
-
-static void guest_free(void *opaque)
-{
-    EvacuateGuest *guest = opaque;
-
-    domain_move_free(guest->move);
-    if (guest->domain) {
-        virDomainFree(guest->domain);
-    }
-    g_free(guest->name);
-    g_free(guest->why);
-    g_free(guest);
-}
-
 static void say_why(EvacuateGuest *guest, const char *why)
 {
     char *copy = g_strdup(why);
 
     g_free(guest->why);
     guest->why = copy;
-}
-
-static gboolean matches(char **patterns, const char *name)
-{
-    for (int i = 0; patterns && patterns[i]; i++) {
-        if (fnmatch(patterns[i], name, 0) == 0) {
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
-static gboolean is_wanted(const EvacuateOptions *options, const char *name)
-{
-    return (!options->only || matches(options->only, name)) &&
-           !matches(options->except, name);
-}
-
-static double ram_bytes(virDomainPtr domain)
-{
-    virDomainInfo info = { 0 };
-
-    virDomainGetInfo(domain, &info);
-    return info.memory * 1024.0;
-}
-
-/* The destination that was given least so far */
-static unsigned next_destination(const Evacuation *e)
-{
-    unsigned n = g_strv_length(e->options->destinations), best = 0;
-    g_autofree double *bytes = g_new0(double, n);
-
-    for (guint i = 0; i < e->guests->len; i++) {
-        bytes[GUEST(e, i)->known.destination - 1] +=
-            GUEST(e, i)->known.data_bytes;
-    }
-    for (unsigned d = 1; d < n; d++) {
-        best = bytes[d] < bytes[best] ? d : best;
-    }
-    return best + 1;
-}
-
-static void add_guest(Evacuation *e, virDomainPtr domain)
-{
-    EvacuateGuest *guest = g_new0(EvacuateGuest, 1);
-    double all = ram_bytes(domain);
-    double used = domain_memory_in_use_bytes(domain) - OVERHEAD_BYTES;
-
-    virDomainRef(domain);
-    guest->domain = domain;
-    guest->name = format_sanitize(virDomainGetName(domain));
-    virDomainGetUUIDString(domain, guest->uuid);
-    guest->why = g_strdup("");
-    guest->takes = 1;
-    guest->known.data_bytes = CLAMP(used, MIN(LEAST_DATA_BYTES, all), all);
-    guest->known.writes.working_set_bytes = all;
-    guest->known.destination = next_destination(e);
-    g_ptr_array_add(e->guests, guest);
-}
-
-static gboolean find_guests(Evacuation *e)
-{
-    virDomainPtr *domains = NULL;
-    int n = virConnectListAllDomains(e->source, &domains,
-                                     VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-
-    for (int i = 0; i < n; i++) {
-        if (is_wanted(e->options, virDomainGetName(domains[i]))) {
-            add_guest(e, domains[i]);
-        }
-        virDomainFree(domains[i]);
-    }
-    free(domains);
-    return n >= 0;
-}
-
-/* All guests at once: @bytes of each, negative where it cannot be told. */
-static void measure_all(Evacuation *e, int window_s, double *bytes)
-{
-    gint64 began_us = g_get_monotonic_time();
-    guint open = 0;
-
-    for (guint i = 0; i < e->guests->len; i++) {
-        bytes[i] = domain_measure(GUEST(e, i)->domain, window_s) ? -1 : -2;
-        open += bytes[i] == -1;
-    }
-    while (open && seconds_since(began_us) < window_s + MEASURE_SLACK_S) {
-        g_usleep(100 * 1000);
-        for (guint i = 0; i < e->guests->len; i++) {
-            if (bytes[i] == -1) {
-                bytes[i] = domain_measured_bytes(GUEST(e, i)->domain,
-                                                 window_s);
-                open -= bytes[i] >= 0;
-            }
-        }
-    }
-}
-
-static void measure_guests(Evacuation *e)
-{
-    g_autofree double *first = g_new(double, e->guests->len + 1);
-    g_autofree double *second = g_new(double, e->guests->len + 1);
-
-    measure_all(e, FIRST_WINDOW_S, first);
-    measure_all(e, SECOND_WINDOW_S, second);
-    for (guint i = 0; i < e->guests->len; i++) {
-        EvacuationGuest *known = &GUEST(e, i)->known;
-
-        if (first[i] >= 0 && second[i] >= 0) {
-            known->writes = write_model_fit(first[i], FIRST_WINDOW_S,
-                                            second[i], SECOND_WINDOW_S,
-                                            known->data_bytes);
-        }
-    }
 }
 
 static gint64 by_monotonic_s(const Evacuation *e)
@@ -231,13 +76,6 @@ static void plan_again(Evacuation *e)
     e->plan = evacuation_plan(&e->terms, known, n,
                               MAX(by_monotonic_s(e), 0));
     e->planned_us = g_get_monotonic_time();
-}
-
-static void set_link(Evacuation *e, double bytes_per_s)
-{
-    for (unsigned l = 0; l < e->terms.n_links; l++) {
-        e->links_bytes_per_s[l] = bytes_per_s;
-    }
 }
 
 /* A job that was there before us, or libvirtd was away: ours again */
@@ -335,129 +173,6 @@ static void look_at(Evacuation *e, EvacuateGuest *guest, double s)
             MAX(look.total_bytes, 1));
     }
     guest->known.stage_s = seconds_since(guest->sends_us);
-}
-
-/* Rates of those that send, in the order in which they began */
-static guint make_runs(const Evacuation *e, EvacuationRun *runs, guint *who)
-{
-    guint n = 0;
-
-    for (guint i = 0; i < e->guests->len; i++) {
-        if (GUEST(e, i)->fate == EVACUATE_RUNS) {
-            who[n++] = i;
-        }
-    }
-    for (guint i = 1; i < n; i++) {
-        for (guint j = i; j > 0 && GUEST(e, who[j])->began_us <
-             GUEST(e, who[j - 1])->began_us; j--) {
-            guint swapped = who[j];
-
-            who[j] = who[j - 1];
-            who[j - 1] = swapped;
-        }
-    }
-    for (guint i = 0; i < n; i++) {
-        const EvacuateGuest *guest = GUEST(e, who[i]);
-        double full = MIN(e->links_bytes_per_s[0],
-                          e->terms.stream_bytes_per_s);
-
-        runs[i] = (EvacuationRun) {
-            .source = 0, .destination = guest->known.destination,
-            .stage = guest->known.stage,
-            .setup_left_s = guest->known.stage == EVACUATION_SETUP
-                ? MAX(e->terms.setup_s - seconds_since(guest->began_us), 0)
-                : 0,
-            .left_bytes = evacuation_left_bytes(&guest->known, full),
-            .takes = guest->takes,
-        };
-    }
-    evacuation_share(&e->terms, runs, n);
-    return n;
-}
-
-static void share_link(Evacuation *e, const EvacuationRun *runs,
-                       const guint *who, guint n)
-{
-    for (guint i = 0; i < n; i++) {
-        EvacuateGuest *guest = GUEST(e, who[i]);
-        double rate = runs[i].rate_bytes_per_s;
-
-        /* The first may find out that the link carries more. */
-        if (i == 0 && !e->options->link_bytes_per_s) {
-            rate *= 2;
-        }
-        if (guest->known.stage != EVACUATION_SETUP &&
-            fabs(rate - guest->allowed_bytes_per_s) >
-            0.05 * guest->allowed_bytes_per_s) {
-            domain_set_speed(guest->domain, rate);
-            guest->allowed_bytes_per_s = rate;
-        }
-    }
-}
-
-/* What all carry, and what they were to: those that have got going. */
-static double see_rates(const Evacuation *e, double *asked, guint *n)
-{
-    double link = e->links_bytes_per_s[0], carried = 0;
-
-    *asked = *n = 0;
-    for (guint i = 0; i < e->guests->len; i++) {
-        const EvacuateGuest *guest = GUEST(e, i);
-
-        if (guest->fate == EVACUATE_RUNS && guest->sends_us &&
-            seconds_since(guest->sends_us) > GET_GOING_S) {
-            ++*n;
-            carried += guest->rate_bytes_per_s;
-            *asked += MIN(guest->allowed_bytes_per_s, link);
-        }
-    }
-    *asked = MIN(*asked, link);
-    return carried;
-}
-
-/*
- * What the link carries.  One that carries less than it is asked to by a fifth,
- * for four seconds, is another one.  Where nobody said what it carries, the
- * first guest tells; after that more is tried as long as it is full.
- */
-static void see_link(Evacuation *e, EvacuateShow *show, double s)
-{
-    double link = e->links_bytes_per_s[0], asked;
-    guint n;
-    double carried = see_rates(e, &asked, &n);
-    char now[FORMAT_MAX], before[FORMAT_MAX];
-
-    if (!e->link_known) {
-        if (carried > 0) {
-            e->link_known = TRUE;
-            e->terms.stream_bytes_per_s = carried;
-            set_link(e, carried * LINK_TRY);
-            evacuate_show_event(show, e, NULL, "one guest is sent at %s",
-                                format_rate(now, carried));
-        }
-        return;
-    }
-    if (carried > link * LINK_HIGH) {
-        set_link(e, carried);
-        e->terms.stream_bytes_per_s = MAX(e->terms.stream_bytes_per_s,
-                                          carried / MAX(n, 1));
-        return;
-    }
-    e->least_link_s = asked >= link * 0.9 && carried < asked * LINK_LOW &&
-                      carried > 0 ? e->least_link_s + s : 0;
-    e->full_link_s = !e->link_found && carried >= asked * 0.95 &&
-                     asked >= link * 0.95 ? e->full_link_s + s : 0;
-    if (e->least_link_s >= LINK_S) {
-        evacuate_show_event(show, e, NULL, "the link carries %s, not %s",
-                            format_rate(now, carried),
-                            format_rate(before, link));
-        set_link(e, carried);
-        e->link_found = TRUE;
-        e->least_link_s = 0;
-    } else if (e->full_link_s >= LINK_S) {
-        set_link(e, link * LINK_TRY);
-        e->full_link_s = 0;
-    }
 }
 
 static void leave(Evacuation *e, EvacuateShow *show, EvacuateGuest *guest,
@@ -588,7 +303,7 @@ static void begin_next(Evacuation *e, EvacuateShow *show)
 {
     g_autofree EvacuationRun *runs = g_new(EvacuationRun, e->guests->len);
     g_autofree guint *who = g_new(guint, e->guests->len);
-    guint n = make_runs(e, runs, who);
+    guint n = evacuate_make_runs(e, runs, who);
 
     for (unsigned k = 0; k < e->plan->n && !e->stopping; k++) {
         unsigned i = e->plan->order[k];
@@ -606,9 +321,9 @@ static void begin_next(Evacuation *e, EvacuateShow *show)
         guest->foreseen_s = e->plan->times[i].end_s -
                             e->plan->times[i].start_s;
         begin(e, show, guest);
-        n = make_runs(e, runs, who);
+        n = evacuate_make_runs(e, runs, who);
     }
-    share_link(e, runs, who, n);
+    evacuate_share_link(e, runs, who, n);
 }
 
 static gboolean reconnect(Evacuation *e, EvacuateShow *show)
@@ -679,7 +394,7 @@ static void step(Evacuation *e, EvacuateShow *show)
         }
     }
     see_ends(e, show);
-    see_link(e, show, s);
+    evacuate_see_link(e, show, s);
     see_stuck(e, show);
     plan_again(e);
     begin_next(e, show);
@@ -739,7 +454,7 @@ static ExitStatus run(Evacuation *e, EvacuateShow *show)
 {
     ExitStatus status = EXIT_COMPLETED;
 
-    measure_guests(e);
+    evacuate_measure_guests(e);
     plan_again(e);
     e->first_end_s = e->plan->end_s;
     e->first_error_s = e->plan->error_s;
@@ -757,7 +472,8 @@ ExitStatus evacuate(const EvacuateOptions *options)
 {
     unsigned n_links = g_strv_length(options->destinations) + 1;
     g_autofree double *links = g_new(double, n_links);
-    g_autoptr(GPtrArray) guests = g_ptr_array_new_with_free_func(guest_free);
+    g_autoptr(GPtrArray) guests =
+        g_ptr_array_new_with_free_func(evacuate_guest_free);
     g_autoptr(GError) error = NULL;
     g_autoptr(EvacuateShow) show = NULL;
     Evacuation e = {
@@ -772,11 +488,11 @@ ExitStatus evacuate(const EvacuateOptions *options)
     };
     ExitStatus status = EXIT_LOST;
 
-    set_link(&e, options->link_bytes_per_s ?: LINK_BYTES_PER_S);
+    evacuate_set_link(&e, options->link_bytes_per_s ?: LINK_BYTES_PER_S);
     e.link_known = e.link_found = options->link_bytes_per_s > 0;
     virSetErrorFunc(NULL, silent);
     e.source = virConnectOpen(options->connect);
-    if (!e.source || !find_guests(&e)) {
+    if (!e.source || !evacuate_find_guests(&e)) {
         g_autofree char *said = domain_last_error();
 
         message_error("%s: %s", options->connect ?: "libvirt", said);
