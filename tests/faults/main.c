@@ -13,6 +13,7 @@
 
 #include "children.h"
 #include "fault.h"
+#include "lost-vcpu.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,14 +66,24 @@ static unsigned rounds_of(const Fault *fault, const FaultOptions *options,
     return (rounds || by_name) && options->rounds ? options->rounds : rounds;
 }
 
-/* Where SVM is emulated that happens with stock QEMUs, too: see --again */
-static gboolean guest_ended(const FaultRun *run)
+/*
+ * What an emulated SVM does to a guest, with stock QEMUs too; NULL if it is not
+ * that.  See --again.
+ */
+static const char *loss_of(const FaultRun *run)
 {
     World *world = run->world;
+    Vm *other = world ? world_other(world) : NULL;
 
-    return world && (vm_guest_ended(world_holder(world)) ||
-                     (world_other(world) &&
-                      vm_guest_ended(world_other(world))));
+    if (!world) {
+        return NULL;
+    }
+    if (vm_guest_ended(world_holder(world)) ||
+        (other && vm_guest_ended(other))) {
+        return "the guest was reset, or shut itself down";
+    }
+    return lost_vcpu_in(world_holder(world)) ?
+           "the host has put its own registers into a vCPU" : NULL;
 }
 
 static void tell_failure(FaultRun *run, const GError *error)
@@ -89,11 +100,14 @@ static void tell_failure(FaultRun *run, const GError *error)
     }
 }
 
-/* FALSE: the rounds to come need not be tried. *@again: as often a round may be
- * done again whose guest was reset, or shut itself down. */
+/*
+ * FALSE: the rounds to come need not be tried.  *@again: as often a round may be
+ * done again whose guest was lost.
+ */
 static gboolean run_round(FaultRun *run, Tally *tally, unsigned *again)
 {
     g_autoptr(GError) error = NULL;
+    const char *loss;
 
     run->random = g_rand_new_with_seed(run->options->seed + run->round);
     tally->tried++;
@@ -102,11 +116,10 @@ static gboolean run_round(FaultRun *run, Tally *tally, unsigned *again)
     } else if (error->domain == FAULT_SKIP) {
         tally->tried--;
         tally->skipped = g_strdup(error->message);
-    } else if (*again && guest_ended(run)) {
+    } else if (*again && (loss = loss_of(run))) {
         --*again;
         tally->tried--;
-        printf("# round %u: the guest was reset, or shut itself down; done "
-               "again\n", run->round--);
+        printf("# round %u: %s; done again\n", run->round--, loss);
     } else {
         tell_failure(run, error);
     }
@@ -231,8 +244,8 @@ static gboolean parse(int *argc, char ***argv, FaultOptions *options,
         { "seed", 0, 0, G_OPTION_ARG_INT, &arguments->seed,
           "choices to repeat", "N" },
         { "again", 0, 0, G_OPTION_ARG_INT, &arguments->again,
-          "do so many rounds again whose guest ended by itself, and say so "
-          "(default: 0)", "N" },
+          "do so many rounds again whose guest ended by itself, or lost a vCPU "
+          "to an emulated SVM, and say so (default: 0)", "N" },
         { "only", 0, 0, G_OPTION_ARG_STRING, &arguments->only,
           "faults whose name matches", "PATTERN" },
         { "list", 0, 0, G_OPTION_ARG_NONE, &arguments->list,

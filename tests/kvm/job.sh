@@ -79,7 +79,7 @@ run_faults()
         --again "$again" "$@"
     if grep -q 'done again' "$results/$faults_name.tap"; then
         tell "$faults_name: $(grep -c 'done again' "$results/$faults_name.tap")" \
-            "rounds were done again: the guest was reset"
+            "rounds were done again: the guest was reset, or a vCPU lost"
     fi
     if grep -q 'no longer slowed' "$results/$faults_name.tap"; then
         tell "$faults_name: $(grep -c 'no longer slowed' \

@@ -1,0 +1,34 @@
+/*
+ * A vCPU that the emulated virtualization has lost
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copyright (c) 2026 The Converge developers
+ *
+ * Where SVM is emulated, an interrupt now and then ends a guest's run right
+ * after VMRUN, before the host's registers are the guest's.  What is saved as the
+ * guest's is the host's instruction behind VMRUN, in its module kvm_amd.  That
+ * vCPU never goes on, with a stock QEMU either.  On hardware there is no such
+ * thing.
+ */
+
+#ifndef CONVERGE_LOST_VCPU_H
+#define CONVERGE_LOST_VCPU_H
+
+#include "vm.h"
+
+/*
+ * Whether one of the vCPUs stands where this host has its module kvm_amd.  The
+ * guest must have no modules of its own there.
+ */
+gboolean lost_vcpu_in(Vm *vm);
+
+/*
+ * The same of a text.
+ *
+ * @registers: what "info registers -a" says
+ * @modules: what /proc/modules has, as root sees it
+ */
+gboolean lost_vcpu_is_told(const char *registers, const char *modules);
+
+#endif
