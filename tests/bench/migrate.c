@@ -9,6 +9,7 @@
 #include "migrate.h"
 
 #include "host-load.h"
+#include "lost-vcpu.h"
 
 #include <string.h>
 
@@ -334,6 +335,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     guint64 before_ns[GUEST_WORK_MAX_VCPUS], after_ns[GUEST_WORK_MAX_VCPUS];
     int threads[GUEST_WORK_MAX_VCPUS];
     HostLoad base_load;
+    Vm *holder;
 
     result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
     result->downtime_ms = -1;
@@ -369,12 +371,18 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     result->host_others_pct = host_load_others_pct(&base_load, &pair);
     result->cpu_ns = vm_cpu_ns(pair.source) - cpu_ns;
     result->main_thread_ns = vm_main_thread_ns(pair.source) - main_thread_ns;
+    holder = pair.source;
     if (result->outcome == MIGRATE_COMPLETED) {
+        holder = pair.destination;
         check_arrival(&pair, result);
         result->felt_downtime_ms = guest_work_stood_still_ms(pair.work);
     }
     take_account(&pair, result, base_us, start_us);
     take_held(result, before_ns, after_ns);
+    if (lost_vcpu_in(holder)) {
+        result->guest_ended = TRUE;
+        fail(result, "the host has put its own registers into a vCPU");
+    }
     migrate_pair_clear(&pair);
     return g_steal_pointer(&result);
 }

@@ -18,17 +18,19 @@
 #include "vm.h"
 
 /*
- * Whether one of the vCPUs stands where this host has its module kvm_amd.  The
- * guest must have no modules of its own there.
+ * Whether one of the vCPUs stands still where this host has its module kvm_amd.
+ * Takes a tenth of a second if it seems so.  The guest must run: one that is
+ * paused may stand anywhere.
  */
 gboolean lost_vcpu_in(Vm *vm);
 
 /*
- * The same of a text.
+ * The same of texts.
  *
- * @registers: what "info registers -a" says
+ * @before, @after: what "info registers -a" says, and some time later
  * @modules: what /proc/modules has, as root sees it
  */
-gboolean lost_vcpu_is_told(const char *registers, const char *modules);
+gboolean lost_vcpu_is_told(const char *before, const char *after,
+                           const char *modules);
 
 #endif

@@ -113,7 +113,7 @@ migrate()
     cat "$migrated_text"
     if grep -q 'done again' "$migrated_text"; then
         tell "$(grep -c 'done again' "$migrated_text") runs were done again:" \
-            "the guest was reset"
+            "the guest was reset, or a vCPU lost"
     fi
 }
 
