@@ -16,25 +16,27 @@
 
 static int usage(void)
 {
-    fputs("Usage: converge-sim [--log LOG] [--meter METER] VERB ...\n"
-          "       converge-sim list\n"
-          "       converge-sim run SCENARIO|all [POLICY] [--csv DIR]\n"
-          "       converge-sim compare [SCENARIO...]\n"
-          "       converge-sim plot SCENARIO FILE.svg\n"
-          "       converge-sim trace SCENARIO POLICY\n"
-          "       converge-sim replay FILE|-\n"
-          "       converge-sim fleet N [POLICY [HOSTS]]\n"
-          "       converge-sim plan N HOSTS\n"
-          "       converge-sim sweep N [POLICY]\n"
-          "\n"
-          "Policies: none, stock, step, predictive (default), dirty-limit, "
-          "auto.\n"
-          "`stock` is the trigger of QEMU 7.2 as it is upstream.\n"
-          "Logs: sets (default), exact (page by page, as TCG and KVM's dirty "
-          "ring tell),\nmanual and manual-256k (KVM's bitmap, cleared by "
-          "chunks of 1 GiB or 256 KiB).\nMeters, which tell vCPUs apart: "
-          "usual (default: pages, or none with KVM's bitmap),\nnone, pages, "
-          "estimate.\n", stderr);
+    g_autofree char *names = sim_report_policy_names();
+
+    fprintf(stderr,
+            "Usage: converge-sim [--log LOG] [--meter METER] VERB ...\n"
+            "       converge-sim list\n"
+            "       converge-sim run SCENARIO|all [POLICY] [--csv DIR]\n"
+            "       converge-sim compare [SCENARIO...]\n"
+            "       converge-sim plot SCENARIO FILE.svg\n"
+            "       converge-sim trace SCENARIO POLICY\n"
+            "       converge-sim replay FILE|-\n"
+            "       converge-sim fleet N [POLICY [HOSTS]]\n"
+            "       converge-sim plan N HOSTS\n"
+            "       converge-sim sweep N [POLICY]\n"
+            "\n"
+            "Policies: %s;\npredictive if none is given.\n"
+            "`stock` is the trigger of QEMU 7.2 as it is upstream.\n"
+            "Logs: sets (default), exact (page by page, as TCG and KVM's dirty "
+            "ring tell),\nmanual and manual-256k (KVM's bitmap, cleared by "
+            "chunks of 1 GiB or 256 KiB).\nMeters, which tell vCPUs apart: "
+            "usual (default: pages, or none with KVM's bitmap),\nnone, pages, "
+            "estimate.\n", names);
     return 2;
 }
 
@@ -43,8 +45,10 @@ static const char *policy_or_default(const char *name)
     const char *policy = name ? name : "predictive";
 
     if (!sim_report_knows_policy(policy)) {
-        fprintf(stderr, "converge-sim: no policy '%s'; there are none, stock, "
-                "step, predictive, dirty-limit and auto\n", policy);
+        g_autofree char *names = sim_report_policy_names();
+
+        fprintf(stderr, "converge-sim: no policy '%s'; there are %s\n",
+                policy, names);
         exit(2);
     }
     return policy;

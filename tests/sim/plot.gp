@@ -2,12 +2,11 @@
 # Copyright (c) 2026 The Converge developers
 #
 # What remains and the throttle over time, a line for each policy; called by
-# `converge-sim plot`, which sets dir, out and title.
+# `converge-sim plot`, which sets dir, policies, out and title.
 
 set terminal svg size 900,640 dynamic enhanced background rgb 'white'
 set output out
 set datafile separator ','
-policies = 'step predictive dirty-limit'
 set multiplot layout 2,1 title title noenhanced
 set key top right
 set xlabel 's'

@@ -16,18 +16,49 @@
 /* The throttle has been the same for that many looks. */
 #define SETTLED_LOOKS 2
 
-static const char *const policies[] = {
-    SIM_POLICY_NONE, SIM_POLICY_STOCK, "step", "predictive", "dirty-limit",
+/* From the right edge of a policy's part of the table to its name. */
+#define NAME_INDENT 3
+
+/* What compare has in a policy's part of the table */
+typedef struct Column {
+    int width;                      /* of the part */
+    bool downtime;                  /* in place of the throttle */
+    bool reversals, errors;
+} Column;
+
+static const Column plain = {
+    .width = 26,
 };
+static const Column shares = {
+    .width = 36, .reversals = true, .errors = true,
+};
+static const Column limits = {
+    .width = 30, .downtime = true, .errors = true,
+};
+
+static const Column *column_of(const ConvergencePolicyOps *policy)
+{
+    return policy->needs_vcpu_meters ? &limits :
+           policy->throttles_vcpus ? &shares : &plain;
+}
 
 bool sim_report_knows_policy(const char *name)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(policies); i++) {
-        if (!strcmp(policies[i], name)) {
-            return true;
-        }
+    return !strcmp(name, SIM_POLICY_NONE) ||
+           !strcmp(name, SIM_POLICY_STOCK) ||
+           !strcmp(name, SIM_POLICY_AUTO) || convergence_policy_find(name);
+}
+
+char *sim_report_policy_names(void)
+{
+    const ConvergencePolicyOps *policy;
+    GString *names = g_string_new(SIM_POLICY_NONE ", " SIM_POLICY_STOCK);
+
+    for (unsigned i = 0; (policy = convergence_policy_nth(i)); i++) {
+        g_string_append_printf(names, ", %s", policy->name);
     }
-    return !strcmp(name, SIM_POLICY_AUTO);
+    g_string_append(names, " and " SIM_POLICY_AUTO);
+    return g_string_free(names, false);
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -136,20 +167,38 @@ int sim_report_trace(const SimScenario *scenario, const char *policy)
     return 0;
 }
 
-void sim_report_compare_header(void)
+static void put_name(const Column *column, const char *name)
 {
-    printf("%-22s %7s |%26s |%26s |%36s |%30s\n", "", "floor", "stock   ",
-           "step   ", "predictive      ", "dirty-limit   ");
-    printf("%-22s %7s |%8s %5s %4s %6s |%8s %5s %4s %6s |%8s %5s %4s %6s %4s "
-           "%4s |%8s %5s %4s %5s %4s\n", "scenario", "s", "s", "F", "thr",
-           "lost", "s", "F", "thr", "lost", "s", "F", "thr", "lost", "rev",
-           "err%", "s", "F", "ms", "lost", "err%");
+    printf(" |%*s%*s", column->width - NAME_INDENT, name, NAME_INDENT, "");
 }
 
-static void put_total(const SimResult *r, const SimFloor *floor)
+static void put_heading(const Column *column)
 {
-    printf(" |%7.1f%c %5.2f", r->total_s, r->completed ? ' ' : '+',
-           r->total_s / floor->total_s);
+    printf(" |%8s %5s %4s %*s", "s", "F", column->downtime ? "ms" : "thr",
+           column->downtime ? 5 : 6, "lost");
+    if (column->reversals) {
+        printf(" %4s", "rev");
+    }
+    if (column->errors) {
+        printf(" %4s", "err%");
+    }
+}
+
+void sim_report_compare_header(void)
+{
+    const ConvergencePolicyOps *policy;
+
+    printf("%-22s %7s", "", "floor");
+    put_name(&plain, SIM_POLICY_STOCK);
+    for (unsigned i = 0; (policy = convergence_policy_nth(i)); i++) {
+        put_name(column_of(policy), policy->name);
+    }
+    printf("\n%-22s %7s", "scenario", "s");
+    put_heading(&plain);
+    for (unsigned i = 0; (policy = convergence_policy_nth(i)); i++) {
+        put_heading(column_of(policy));
+    }
+    putchar('\n');
 }
 
 static double lost(const SimResult *r, const SimFloor *floor)
@@ -158,35 +207,52 @@ static double lost(const SimResult *r, const SimFloor *floor)
     return floor->lost_vcpu_s > 0.05 ? r->lost_vcpu_s / floor->lost_vcpu_s : 0;
 }
 
+static void put_nothing(const Column *column)
+{
+    printf(" |%8s %5s %4s %*s", "-", "-", "-", column->downtime ? 5 : 6, "-");
+    for (int n = column->reversals + column->errors; n > 0; n--) {
+        printf(" %4s", "-");
+    }
+}
+
+static void put_run(const Column *column, const SimSpec *spec,
+                    const char *policy)
+{
+    SimFloor floor = sim_floor(spec);
+    SimMigration m;
+    SimResult r = sim_migration_run(&m, spec, policy);
+
+    printf(" |%7.1f%c %5.2f", r.total_s, r.completed ? ' ' : '+',
+           r.total_s / floor.total_s);
+    if (column->downtime) {
+        printf(" %4.0f %5.2f", r.downtime_ms, lost(&r, &floor));
+    } else {
+        printf(" %4u %6.2f", r.max_throttle_pct, lost(&r, &floor));
+    }
+    if (column->reversals) {
+        printf(" %4u", r.reversals);
+    }
+    if (column->errors) {
+        printf(" %4.0f", sim_report_prediction_error_pct(&m));
+    }
+    sim_migration_free(&m);
+}
+
 void sim_report_compare(const SimScenario *scenario)
 {
     SimSpec spec = sim_scenario_spec(scenario);
-    SimFloor floor = sim_floor(&spec);
+    const ConvergencePolicyOps *policy;
 
-    printf("%-22s %7.1f", scenario->name, floor.total_s);
+    printf("%-22s %7.1f", scenario->name, sim_floor(&spec).total_s);
     spec.keep_record = true;
-    for (unsigned i = 1; i < G_N_ELEMENTS(policies); i++) {
-        SimMigration m;
-        SimResult r;
-
-        if (spec.log.manual && !strcmp(policies[i], "dirty-limit")) {
+    put_run(&plain, &spec, SIM_POLICY_STOCK);
+    for (unsigned i = 0; (policy = convergence_policy_nth(i)); i++) {
+        if (spec.log.manual && policy->needs_vcpu_meters) {
             /* KVM's bitmap tells of no vCPU what it writes. */
-            printf(" |%8s %5s %4s %5s %4s", "-", "-", "-", "-", "-");
-            continue;
-        }
-        r = sim_migration_run(&m, &spec, policies[i]);
-        put_total(&r, &floor);
-        if (!strcmp(policies[i], "dirty-limit")) {
-            printf(" %4.0f %5.2f %4.0f", r.downtime_ms, lost(&r, &floor),
-                   sim_report_prediction_error_pct(&m));
+            put_nothing(column_of(policy));
         } else {
-            printf(" %4u %6.2f", r.max_throttle_pct, lost(&r, &floor));
+            put_run(column_of(policy), &spec, policy->name);
         }
-        if (!strcmp(policies[i], "predictive")) {
-            printf(" %4u %4.0f", r.reversals,
-                   sim_report_prediction_error_pct(&m));
-        }
-        sim_migration_free(&m);
     }
     putchar('\n');
 }
@@ -196,16 +262,20 @@ int sim_report_plot(const SimScenario *scenario, const char *svg_path)
     g_autofree char *dir = g_dir_make_tmp("converge-sim-XXXXXX", NULL);
     g_autofree char *command = NULL;
     g_autofree char *script = g_strdup(SIM_PLOT_SCRIPT);
+    g_autoptr(GString) policies = g_string_new("");
     SimSpec spec = sim_scenario_spec(scenario);
+    const ConvergencePolicyOps *policy;
     int status = dir ? 0 : 1;
 
     spec.keep_record = true;
-    for (unsigned i = 2; dir && i < G_N_ELEMENTS(policies); i++) {
-        g_autofree char *path = g_strdup_printf("%s/%s.csv", dir, policies[i]);
+    for (unsigned i = 0; dir && (policy = convergence_policy_nth(i)); i++) {
+        g_autofree char *path = g_strdup_printf("%s/%s.csv", dir,
+                                                policy->name);
         SimMigration m;
 
-        sim_migration_run(&m, &spec, policies[i]);
+        sim_migration_run(&m, &spec, policy->name);
         status |= !write_csv(&m, path);
+        g_string_append_printf(policies, "%s ", policy->name);
         sim_migration_free(&m);
     }
     if (!status) {
@@ -214,8 +284,10 @@ int sim_report_plot(const SimScenario *scenario, const char *svg_path)
         g_autofree char *title_arg = g_strdup_printf("title='%s: %s'",
                                                      scenario->name,
                                                      scenario->claim);
-        const char *argv[] = { "gnuplot", "-e", dir_arg, "-e", out_arg, "-e",
-                               title_arg, script, NULL };
+        g_autofree char *policies_arg = g_strdup_printf("policies='%s'",
+                                                        policies->str);
+        const char *argv[] = { "gnuplot", "-e", dir_arg, "-e", policies_arg,
+                               "-e", out_arg, "-e", title_arg, script, NULL };
         g_autoptr(GError) err = NULL;
         int wait_status;
 
@@ -226,8 +298,9 @@ int sim_report_plot(const SimScenario *scenario, const char *svg_path)
             status = 1;
         }
     }
-    for (unsigned i = 2; dir && i < G_N_ELEMENTS(policies); i++) {
-        g_autofree char *path = g_strdup_printf("%s/%s.csv", dir, policies[i]);
+    for (unsigned i = 0; dir && (policy = convergence_policy_nth(i)); i++) {
+        g_autofree char *path = g_strdup_printf("%s/%s.csv", dir,
+                                                policy->name);
 
         remove(path);
     }

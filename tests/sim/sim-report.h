@@ -11,7 +11,11 @@
 
 #include "sim-scenarios.h"
 
+/* The engine's, and what the simulator has beside them */
 bool sim_report_knows_policy(const char *name);
+
+/* "none, stock, ... and auto"; g_free() it */
+char *sim_report_policy_names(void);
 
 /* The functions below return an exit status. */
 int sim_report_run(const SimScenario *scenario, const char *policy,

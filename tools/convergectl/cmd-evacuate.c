@@ -13,14 +13,11 @@
 #ifdef HAVE_LIBVIRT
 
 #include "evacuate.h"
+#include "policies.h"
 
 #include <string.h>
 
 #define MAX_PARALLEL 64
-
-static const char *const policies[] = {
-    "auto", "step", "predictive", "dirty-limit", NULL
-};
 
 /* NULL: to be left as it is */
 static gboolean check_policy(EvacuateOptions *options)
@@ -32,7 +29,7 @@ static gboolean check_policy(EvacuateOptions *options)
         g_clear_pointer(&options->policy, g_free);
         return TRUE;
     }
-    return g_strv_contains(policies, options->policy);
+    return policy_is_known(options->policy);
 }
 
 static gboolean parse_parallel(const char *text, unsigned *parallel)
@@ -58,9 +55,10 @@ static ExitStatus check_and_run(int argc, char **argv,
         return commands_usage("evacuate", "no DESTURI: where are they to go?");
     }
     if (!check_policy(options)) {
-        return commands_usage("evacuate", "--policy %s: there are auto, step, "
-                              "predictive, dirty-limit and keep",
-                              options->policy);
+        g_autofree char *names = policy_names("");
+
+        return commands_usage("evacuate", "--policy %s: there are %s and keep",
+                              options->policy, names);
     }
     if (!parse_parallel(parallel, &options->parallel)) {
         return commands_usage("evacuate", "--parallel %s: auto, or 1 to %d",
@@ -87,6 +85,9 @@ ExitStatus cmd_evacuate(int argc, char **argv)
     EvacuateOptions options = { 0 };
     g_autofree char *by = NULL, *link = NULL, *parallel = NULL;
     gboolean json = FALSE, plain = FALSE;
+    g_autofree char *names = policy_names(" (default)");
+    g_autofree char *policy_help = g_strconcat(names, "; keep: no change",
+                                               NULL);
     const GOptionEntry entries[] = {
         { "connect", 'c', 0, G_OPTION_ARG_STRING, &options.connect,
           "libvirt of the host to be emptied (libvirt's default)", "URI" },
@@ -103,8 +104,7 @@ ExitStatus cmd_evacuate(int argc, char **argv)
         { "link", 0, 0, G_OPTION_ARG_STRING, &link,
           "what the link carries (default: it is measured)", "RATE" },
         { "policy", 0, 0, G_OPTION_ARG_STRING, &options.policy,
-          "auto (default), step, predictive, dirty-limit; keep: no change",
-          "NAME" },
+          policy_help, "NAME" },
         { "downtime", 0, 0, G_OPTION_ARG_INT, &options.downtime_ms,
           "downtime limit (default: no change)", "MS" },
         { "migrate-uri", 0, 0, G_OPTION_ARG_STRING, &options.migrate_uri,

@@ -11,6 +11,7 @@
 #include "before.h"
 #include "connection.h"
 #include "format.h"
+#include "policies.h"
 
 #include <string.h>
 
@@ -29,9 +30,9 @@ struct Settings {
     JsonObject *known_capabilities;
 };
 
-static const SettingsOption options[] = {
-    { "policy", NULL, "POLICY",
-      "auto (default), step, predictive, dirty-limit, off, keep" },
+/* The first one's help is made of the registry of policies. */
+static SettingsOption options[] = {
+    { "policy", NULL, "POLICY" },
     { "timeout", "convergence-timeout", "S",
       "take --timeout-action after so many seconds" },
     { "timeout-action", "convergence-timeout-action", "ACTION",
@@ -57,6 +58,14 @@ static const SettingsOption options[] = {
 
 const SettingsOption *settings_options(void)
 {
+    static gsize is_made;
+
+    if (g_once_init_enter(&is_made)) {
+        g_autofree char *names = policy_names(" (default)");
+
+        options[0].help = g_strconcat(names, ", off, keep", NULL);
+        g_once_init_leave(&is_made, 1);
+    }
     return options;
 }
 
@@ -119,13 +128,12 @@ static gboolean add_pair(JsonObject *object, const char *option,
 static gboolean add_policy(Settings *settings, const char *policy,
                            GError **errp)
 {
-    static const char *const policies[] = {
-        "auto", "step", "predictive", "dirty-limit", "off", "keep", NULL
-    };
+    if (!policy_is_known(policy) && !g_str_equal(policy, "off") &&
+        !g_str_equal(policy, "keep")) {
+        g_autofree char *names = policy_names("");
 
-    if (!g_strv_contains(policies, policy)) {
-        g_set_error(errp, SETTINGS_ERROR, "--policy %s: there are auto, "
-                    "step, predictive, dirty-limit, off and keep", policy);
+        g_set_error(errp, SETTINGS_ERROR, "--policy %s: there are %s, off and "
+                    "keep", policy, names);
         return FALSE;
     }
     g_free(settings->policy);
