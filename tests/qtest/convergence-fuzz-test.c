@@ -14,6 +14,8 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/qapi-types-convergence.h"
+#include "qapi/util.h"
 #include "qobject/qbool.h"
 #include "qobject/qnull.h"
 #include "qobject/qnum.h"
@@ -27,25 +29,18 @@
 typedef struct Parameter {
     const char *name;
     uint64_t min, max;
-    const char *const *values;      /* of an enumeration, else NULL */
+    const QEnumLookup *values;      /* of an enumeration, else NULL */
 } Parameter;
-
-static const char *const policies[] = {
-    "step", "predictive", "dirty-limit", "auto", NULL
-};
-static const char *const actions[] = {
-    "downtime", "stop", "abort", "postcopy", NULL
-};
 
 /* The limits only say where values get interesting: QEMU is the judge. */
 static const Parameter parameters[] = {
-    { "convergence-policy", 0, 0, policies },
+    { "convergence-policy", 0, 0, &ConvergencePolicyName_lookup },
     { "dirty-sync-period", 100, 60000 },
     { "convergence-timeout", 0, 1000000 },
     { "convergence-max-downtime", 0, 2000000 },
     { "convergence-max-iterations", 0, 1000000000 },
     { "convergence-max-transfer", 0, 1000000 },
-    { "convergence-timeout-action", 0, 0, actions },
+    { "convergence-timeout-action", 0, 0, &ConvergenceTimeoutAction_lookup },
     { "convergence-vcpu-limit", 0, INT64_MAX / 1000000 },
     { "avail-switchover-bandwidth", 0, INT64_MAX },
     { "cpu-throttle-initial", 1, 99 },
@@ -112,10 +107,9 @@ static QObject *value_for(const Parameter *p)
         return wrong_type();
     }
     if (p->values) {
-        unsigned n = g_strv_length((char **)p->values);
+        int value = g_test_rand_int_range(0, p->values->size);
 
-        return QOBJECT(qstring_from_str(
-            p->values[g_test_rand_int_range(0, n)]));
+        return QOBJECT(qstring_from_str(qapi_enum_lookup(p->values, value)));
     }
     return number_around(p);
 }
