@@ -24,7 +24,7 @@
  * nor whether anything follows.
  */
 #define PREDICTIVE_HOLD_LEAST_PCT 75
-/* A guest that makes no progress for so long, two looks or more, is told of. */
+/* What outpaces the link for so long, in two looks or more, is told. */
 #define PREDICTIVE_OUTPACED_NS NS_PER_S
 
 /* convergence-seek.c */

@@ -44,7 +44,10 @@
 #define LIGHT_SHARE 0.5
 #define LIGHT_LOW  0.87
 #define LIGHT_S 1.0
-/* What follows the bulk pass may take that much more of the time so far. */
+/*
+ * What is left of the time that a tail may take is at least that part of the
+ * migration so far: a cut shortly before it is due is not worth its while.
+ */
 #define LEAST_TAKE 0.04
 /* So much above the mean the last second is what counts. */
 #define SUDDENLY 1.5
@@ -140,7 +143,6 @@ static double may_take_s(ConvergenceEngine *engine,
         state->ends_by_ns = sample->now_ns +
                             convergence_clamp(tail_s, 0, 1e9) * NS_PER_S;
     }
-    /* Shortly before it is due a cut is not worth its while; then it is. */
     left_s = (double)(state->ends_by_ns - sample->now_ns) / NS_PER_S;
     return left_s > 0 ? MAX(left_s, so_far_s * LEAST_TAKE) : 0;
 }

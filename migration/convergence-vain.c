@@ -14,7 +14,7 @@
 #include <math.h>
 #include "convergence-predictive.h"
 
-/* Above this part of the drain rate there is no progress to speak of ... */
+/* Above this part of the drain rate there is no progress to speak of. */
 #define NO_PROGRESS 0.9
 /*
  * As long as what remains reaches a new lowest mark now and then, the throttle
@@ -28,9 +28,8 @@
 #define IN_VAIN_NS (10 * NS_PER_S)
 /*
  * A guest that dirties no less than this part of what it did, after a second of
- * the most throttle, does not follow: who does not tell
- * devices from vCPUs sees a NIC like that.  If it outpaces the link by that for
- * ever, it is let be at once.
+ * the most throttle, does not follow: who does not tell devices from vCPUs sees a
+ * NIC like that.  If it outpaces the link by that for ever, it is let be at once.
  */
 #define FOLLOWS 0.75
 #define DEAF_NS NS_PER_S

@@ -94,7 +94,8 @@ static void look(CPUState *cpu)
 {
     VcpuDirtyBucket *dirty = &cpu->slowdown.dirty;
 
-    if (dirty_ring_exists(cpu)) {
+    /* While it is being plugged or unplugged it has none. */
+    if (cpu->created && cpu->kvm_dirty_gfns) {
         dirty->ring_seen =
             dirty_ring_walk((DirtyRingEntry *)cpu->kvm_dirty_gfns,
                             kvm_dirty_ring_size(), cpu->kvm_fetch_index,
@@ -161,11 +162,6 @@ static void vcpu_leaves(CPUState *cpu)
         kept_at = g_hash_table_new(NULL, NULL);
     }
     g_hash_table_insert(kept_at, id, GUINT_TO_POINTER(cpu->kvm_fetch_index));
-}
-
-bool dirty_ring_exists(const CPUState *cpu)
-{
-    return cpu->created && cpu->kvm_dirty_gfns;
 }
 
 static bool is_available(void)

@@ -63,11 +63,4 @@ void dirty_ring_harvested(CPUState *cpu, uint32_t slot, uint64_t offset);
  */
 void dirty_ring_reset(uint64_t entries);
 
-/**
- * dirty_ring_exists: whether a vCPU's ring can be harvested
- *
- * Not while the vCPU is being plugged or unplugged.  BQL held.
- */
-bool dirty_ring_exists(const CPUState *cpu);
-
 #endif /* SYSEMU_DIRTY_RING_H */

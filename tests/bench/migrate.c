@@ -335,6 +335,7 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     guint64 before_ns[GUEST_WORK_MAX_VCPUS], after_ns[GUEST_WORK_MAX_VCPUS];
     int threads[GUEST_WORK_MAX_VCPUS];
     HostLoad base_load;
+    const char *loss;
     Vm *holder;
 
     result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
@@ -379,9 +380,10 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     }
     take_account(&pair, result, base_us, start_us);
     take_held(result, before_ns, after_ns);
-    if (lost_vcpu_in(holder)) {
+    loss = lost_vcpu_in(holder);
+    if (loss) {
         result->guest_ended = TRUE;
-        fail(result, "the host has put its own registers into a vCPU");
+        fail(result, loss);
     }
     migrate_pair_clear(&pair);
     return g_steal_pointer(&result);

@@ -69,7 +69,7 @@ static char *read_registers(Vm *vm)
     return qmp_hmp(vm_qmp(vm), "info registers -a", NULL) ?: g_strdup("");
 }
 
-gboolean lost_vcpu_in(Vm *vm)
+const char *lost_vcpu_in(Vm *vm)
 {
     g_autofree char *modules = NULL;
     g_autofree char *before = NULL;
@@ -77,13 +77,14 @@ gboolean lost_vcpu_in(Vm *vm)
 
     if (!vm_is_alive(vm) ||
         !g_file_get_contents("/proc/modules", &modules, NULL, NULL)) {
-        return FALSE;
+        return NULL;
     }
     before = read_registers(vm);
     if (!lost_vcpu_is_told(before, before, modules)) {
-        return FALSE;
+        return NULL;
     }
     g_usleep(LOOK_AGAIN_US);
     after = read_registers(vm);
-    return lost_vcpu_is_told(before, after, modules);
+    return lost_vcpu_is_told(before, after, modules) ?
+           "the host has put its own registers into a vCPU" : NULL;
 }

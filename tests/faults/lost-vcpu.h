@@ -18,14 +18,14 @@
 #include "vm.h"
 
 /*
- * Whether one of the vCPUs stands still where this host has its module kvm_amd.
- * Takes a tenth of a second if it seems so.  The guest must run: one that is
- * paused may stand anywhere.
+ * What is to be said of it if one of the vCPUs stands still where this host has
+ * its module kvm_amd; else NULL.  Takes a tenth of a second if it seems so.  The
+ * guest must run: one that is paused may stand anywhere.
  */
-gboolean lost_vcpu_in(Vm *vm);
+const char *lost_vcpu_in(Vm *vm);
 
 /*
- * The same of texts.
+ * Whether it is so, by texts.
  *
  * @before, @after: what "info registers -a" says, and some time later
  * @modules: what /proc/modules has, as root sees it

@@ -82,8 +82,7 @@ static const char *loss_of(const FaultRun *run)
         (other && vm_guest_ended(other))) {
         return "the guest was reset, or shut itself down";
     }
-    return lost_vcpu_in(world_holder(world)) ?
-           "the host has put its own registers into a vCPU" : NULL;
+    return lost_vcpu_in(world_holder(world));
 }
 
 static void tell_failure(FaultRun *run, const GError *error)

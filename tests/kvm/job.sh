@@ -28,12 +28,12 @@ export CONVERGE_ACCEL=$bitmap_log
 # pages are sent a link of 12 MB/s carries two.
 prefault='--qemu-arg=-overcommit --qemu-arg=mem-lock=on'
 
-# Options of `faults`: what is cleared of the dirty log at once is 64 pages, so
-# that these guests have hundreds of such chunks.
+# Options of `migrate` and `run_faults`: what is cleared of the dirty log at once
+# is 64 pages, so that these guests have hundreds of such chunks.
 small_chunks='--qemu-arg=-global --qemu-arg=migration.x-clear-bitmap-shift=6'
 
-# How many runs may be done again whose guest was reset: where SVM is emulated
-# that happens now and then, with a stock QEMU, too.
+# How many runs may be done again whose guest was reset, or lost a vCPU: where SVM
+# is emulated that happens now and then, with a stock QEMU, too.
 again=$([ "${HOST:-}" = own ] && echo 0 || echo 3)
 
 # "bitmap log" or "ring": which of them CONVERGE_ACCEL has, for names.

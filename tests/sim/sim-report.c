@@ -172,16 +172,24 @@ static void put_name(const Column *column, const char *name)
     printf(" |%*s%*s", column->width - NAME_INDENT, name, NAME_INDENT, "");
 }
 
-static void put_heading(const Column *column)
+static void put_words(const Column *column, const char *total,
+                      const char *floors, const char *third, const char *lost,
+                      const char *reversals, const char *errors)
 {
-    printf(" |%8s %5s %4s %*s", "s", "F", column->downtime ? "ms" : "thr",
-           column->downtime ? 5 : 6, "lost");
+    printf(" |%8s %5s %4s %*s", total, floors, third,
+           column->downtime ? 5 : 6, lost);
     if (column->reversals) {
-        printf(" %4s", "rev");
+        printf(" %4s", reversals);
     }
     if (column->errors) {
-        printf(" %4s", "err%");
+        printf(" %4s", errors);
     }
+}
+
+static void put_heading(const Column *column)
+{
+    put_words(column, "s", "F", column->downtime ? "ms" : "thr", "lost", "rev",
+              "err%");
 }
 
 void sim_report_compare_header(void)
@@ -207,27 +215,18 @@ static double lost(const SimResult *r, const SimFloor *floor)
     return floor->lost_vcpu_s > 0.05 ? r->lost_vcpu_s / floor->lost_vcpu_s : 0;
 }
 
-static void put_nothing(const Column *column)
-{
-    printf(" |%8s %5s %4s %*s", "-", "-", "-", column->downtime ? 5 : 6, "-");
-    for (int n = column->reversals + column->errors; n > 0; n--) {
-        printf(" %4s", "-");
-    }
-}
-
 static void put_run(const Column *column, const SimSpec *spec,
-                    const char *policy)
+                    const SimFloor *floor, const char *policy)
 {
-    SimFloor floor = sim_floor(spec);
     SimMigration m;
     SimResult r = sim_migration_run(&m, spec, policy);
 
     printf(" |%7.1f%c %5.2f", r.total_s, r.completed ? ' ' : '+',
-           r.total_s / floor.total_s);
+           r.total_s / floor->total_s);
     if (column->downtime) {
-        printf(" %4.0f %5.2f", r.downtime_ms, lost(&r, &floor));
+        printf(" %4.0f %5.2f", r.downtime_ms, lost(&r, floor));
     } else {
-        printf(" %4u %6.2f", r.max_throttle_pct, lost(&r, &floor));
+        printf(" %4u %6.2f", r.max_throttle_pct, lost(&r, floor));
     }
     if (column->reversals) {
         printf(" %4u", r.reversals);
@@ -241,17 +240,18 @@ static void put_run(const Column *column, const SimSpec *spec,
 void sim_report_compare(const SimScenario *scenario)
 {
     SimSpec spec = sim_scenario_spec(scenario);
+    SimFloor floor = sim_floor(&spec);
     const ConvergencePolicyOps *policy;
 
-    printf("%-22s %7.1f", scenario->name, sim_floor(&spec).total_s);
+    printf("%-22s %7.1f", scenario->name, floor.total_s);
     spec.keep_record = true;
-    put_run(&plain, &spec, SIM_POLICY_STOCK);
+    put_run(&plain, &spec, &floor, SIM_POLICY_STOCK);
     for (unsigned i = 0; (policy = convergence_policy_nth(i)); i++) {
         if (spec.log.manual && policy->needs_vcpu_meters) {
             /* KVM's bitmap tells of no vCPU what it writes. */
-            put_nothing(column_of(policy));
+            put_words(column_of(policy), "-", "-", "-", "-", "-", "-");
         } else {
-            put_run(column_of(policy), &spec, policy->name);
+            put_run(column_of(policy), &spec, &floor, policy->name);
         }
     }
     putchar('\n');

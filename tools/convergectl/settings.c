@@ -58,13 +58,10 @@ static SettingsOption options[] = {
 
 const SettingsOption *settings_options(void)
 {
-    static gsize is_made;
-
-    if (g_once_init_enter(&is_made)) {
+    if (!options[0].help) {
         g_autofree char *names = policy_names(" (default)");
 
         options[0].help = g_strconcat(names, ", off, keep", NULL);
-        g_once_init_leave(&is_made, 1);
     }
     return options;
 }
