@@ -2,8 +2,8 @@
  * Throttle vCPUs to a share of their run time
  *
  * How it works is told in softmmu/cpu-throttle.c.  Two parties throttle: a
- * migration, with the functions here, and the user, with the QMP command
- * set-cpu-throttle.  The higher percentage is in force.
+ * migration, and the user, with the QMP command set-cpu-throttle
+ * (cpu-throttle-commands.c).  The higher percentage is in force.
  *
  * Copyright (c) 2026 The Converge developers
  *
@@ -51,6 +51,14 @@ void cpu_throttle_set_vcpu(CPUState *cpu, int pct);
  * Any thread, with or without the BQL.
  */
 void cpu_throttle_stop(void);
+
+/**
+ * cpu_throttle_set_by_user: beside what migrations ask for
+ * @pct: 1 to 99; 0 ends it
+ *
+ * In force for all vCPUs until it is set anew.  Threads as cpu_throttle_set().
+ */
+void cpu_throttle_set_by_user(int pct);
 
 /**
  * cpu_throttle_active: whether vCPUs are throttled, by whomever
