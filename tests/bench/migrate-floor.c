@@ -11,6 +11,9 @@
 /* Between looks for the end of the bulk pass */
 #define FLOOR_POLL_MS 20
 
+/* So many of them for the sync that ends it */
+#define SYNC_POLLS 10
+
 /* A bulk pass slower than a tenth of the link says that something is wrong */
 #define FLOOR_SLACK 10
 
@@ -42,6 +45,33 @@ static JsonObject *wait_bulk_pass(MigratePair *pair, unsigned limit_s,
     return NULL;
 }
 
+/*
+ * What the sync at the end of the bulk pass found, in bytes.  QEMU counts a sync
+ * as it begins, and has the new remainder as it ends, which with KVM's ring takes
+ * a while: until then it tells the rest of the bulk pass, next to nothing.
+ *
+ * @info: what wait_bulk_pass() returned
+ */
+static gint64 dirty_after(MigratePair *pair, JsonObject *info,
+                          double bytes_per_s)
+{
+    gint64 dirty = migrate_info_int(info, "ram", "remaining");
+
+    for (int i = 0; i < SYNC_POLLS &&
+                    dirty < bytes_per_s * FLOOR_POLL_MS / 1000; i++) {
+        JsonObject *later;
+
+        migrate_sleep_ms(FLOOR_POLL_MS);
+        later = qmp_query(vm_qmp(pair->source), "query-migrate", NULL);
+        if (!later) {
+            break;
+        }
+        dirty = migrate_info_int(later, "ram", "remaining");
+        json_object_unref(later);
+    }
+    return dirty;
+}
+
 gboolean migrate_measure_floor(const MigrateSpec *spec, MigrateFloor *floor,
                                GError **errp)
 {
@@ -67,8 +97,8 @@ gboolean migrate_measure_floor(const MigrateSpec *spec, MigrateFloor *floor,
         }
     }
     if (info) {
+        floor->dirty_bytes = dirty_after(&pair, info, bandwidth);
         floor->bulk_pass_s = (g_get_monotonic_time() - start_us) / 1e6;
-        floor->dirty_bytes = migrate_info_int(info, "ram", "remaining");
         floor->nonzero_bytes = migrate_info_int(info, "ram", "normal") *
                                migrate_info_int(info, "ram", "page-size");
         floor->f_s = floor->bulk_pass_s + floor->dirty_bytes / bandwidth;
