@@ -9,25 +9,8 @@
 #include "options.h"
 #include "report.h"
 
-/* Of those whose guest ended, so many are done again, @again down to none */
-static MigrateResult *run_one(const MigrateSpec *spec,
-                              const MigrateFloor *floor, int *again,
-                              GError **errp)
-{
-    MigrateResult *result = migrate_run(spec, errp);
-
-    while (result && result->guest_ended && *again > 0) {
-        --*again;
-        report_table_row(stdout, spec, floor, result);
-        printf("  done again\n");
-        migrate_result_free(result);
-        result = migrate_run(spec, errp);
-    }
-    return result;
-}
-
 static gboolean run_all(const Options *o, const MigrateSpec *spec,
-                        gboolean no_floor, int again, GError **errp)
+                        gboolean no_floor, GError **errp)
 {
     MigrateFloor floor;
     const MigrateFloor *known = NULL;
@@ -44,7 +27,7 @@ static gboolean run_all(const Options *o, const MigrateSpec *spec,
     }
     report_table_head(stdout);
     for (int run = 1; run <= o->runs; run++) {
-        g_autoptr(MigrateResult) result = run_one(spec, known, &again, errp);
+        g_autoptr(MigrateResult) result = migrate_run(spec, errp);
         g_autofree char *json = NULL;
 
         if (!result) {
@@ -68,13 +51,9 @@ int main(int argc, char **argv)
         "clocks", "programs", "json", NULL
     };
     gboolean no_floor = FALSE;
-    int again = 0;
     const GOptionEntry own[] = {
         { "no-floor", 0, 0, G_OPTION_ARG_NONE, &no_floor,
           "do without the reference run that measures F and C", NULL },
-        { "again", 0, 0, G_OPTION_ARG_INT, &again,
-          "do so many runs again whose guest ended by itself, and say so "
-          "(default: 0)", "N" },
         { NULL },
     };
     Options o = OPTIONS_DEFAULT;
@@ -92,7 +71,7 @@ int main(int argc, char **argv)
         return 2;
     }
     spec = options_to_spec(&o);
-    if (!run_all(&o, &spec, no_floor, again, &error)) {
+    if (!run_all(&o, &spec, no_floor, &error)) {
         fprintf(stderr, "bench-migrate: error: %s\n", error->message);
         status = 1;
     }

@@ -9,7 +9,6 @@
 #include "migrate.h"
 
 #include "host-load.h"
-#include "lost-vcpu.h"
 
 #include <string.h>
 
@@ -229,8 +228,7 @@ static void follow(MigratePair *pair, const MigrateSpec *spec,
         if (!info) {
             g_autofree char *said = vm_stderr(pair->source);
 
-            result->guest_ended = vm_guest_ended(pair->source);
-            fail(result, result->guest_ended ?
+            fail(result, vm_guest_ended(pair->source) ?
                          "the guest was reset, or shut itself down" :
                          *said ? said : error->message);
             return;
@@ -335,8 +333,6 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     guint64 before_ns[GUEST_WORK_MAX_VCPUS], after_ns[GUEST_WORK_MAX_VCPUS];
     int threads[GUEST_WORK_MAX_VCPUS];
     HostLoad base_load;
-    const char *loss;
-    Vm *holder;
 
     result->timeline = g_array_new(FALSE, FALSE, sizeof(MigrateSample));
     result->downtime_ms = -1;
@@ -372,19 +368,12 @@ MigrateResult *migrate_run(const MigrateSpec *spec, GError **errp)
     result->host_others_pct = host_load_others_pct(&base_load, &pair);
     result->cpu_ns = vm_cpu_ns(pair.source) - cpu_ns;
     result->main_thread_ns = vm_main_thread_ns(pair.source) - main_thread_ns;
-    holder = pair.source;
     if (result->outcome == MIGRATE_COMPLETED) {
-        holder = pair.destination;
         check_arrival(&pair, result);
         result->felt_downtime_ms = guest_work_stood_still_ms(pair.work);
     }
     take_account(&pair, result, base_us, start_us);
     take_held(result, before_ns, after_ns);
-    loss = lost_vcpu_in(holder);
-    if (loss) {
-        result->guest_ended = TRUE;
-        fail(result, loss);
-    }
     migrate_pair_clear(&pair);
     return g_steal_pointer(&result);
 }

@@ -78,8 +78,6 @@ typedef enum MigrateOutcome {
 typedef struct MigrateResult {
     MigrateOutcome outcome;
     char *why;                  /* NULL unless MIGRATE_FAILED */
-    /* It was reset, or shut itself down, or lost-vcpu.h's */
-    gboolean guest_ended;
     /* vCPUs that slept for half of their time or more in the last look: "0,3" */
     char *slowed;
     gint64 total_ms;            /* when capped: the cap */

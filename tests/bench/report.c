@@ -169,8 +169,6 @@ static void add_result(JsonBuilder *b, const MigrateResult *result)
     add_string(b, "outcome", report_outcome(result));
     add_string(b, "why", result->why);
     add_string(b, "slowed", result->slowed);
-    json_builder_set_member_name(b, "guest_ended");
-    json_builder_add_boolean_value(b, result->guest_ended);
     add_int(b, "total_ms", result->total_ms);
     /* Not a number where there is none */
     json_builder_set_member_name(b, "downtime_ms");

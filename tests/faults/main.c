@@ -13,7 +13,6 @@
 
 #include "children.h"
 #include "fault.h"
-#include "lost-vcpu.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,25 +65,6 @@ static unsigned rounds_of(const Fault *fault, const FaultOptions *options,
     return (rounds || by_name) && options->rounds ? options->rounds : rounds;
 }
 
-/*
- * What an emulated SVM does to a guest, with stock QEMUs too; NULL if it is not
- * that.  See --again.
- */
-static const char *loss_of(const FaultRun *run)
-{
-    World *world = run->world;
-    Vm *other = world ? world_other(world) : NULL;
-
-    if (!world) {
-        return NULL;
-    }
-    if (vm_guest_ended(world_holder(world)) ||
-        (other && vm_guest_ended(other))) {
-        return "the guest was reset, or shut itself down";
-    }
-    return lost_vcpu_in(world_holder(world));
-}
-
 static void tell_failure(FaultRun *run, const GError *error)
 {
     g_autofree char *said = run->world ? world_complaints(run->world)
@@ -99,14 +79,10 @@ static void tell_failure(FaultRun *run, const GError *error)
     }
 }
 
-/*
- * FALSE: the rounds to come need not be tried.  *@again: as often a round may be
- * done again whose guest was lost.
- */
-static gboolean run_round(FaultRun *run, Tally *tally, unsigned *again)
+/* FALSE: the rounds to come need not be tried. */
+static gboolean run_round(FaultRun *run, Tally *tally)
 {
     g_autoptr(GError) error = NULL;
-    const char *loss;
 
     run->random = g_rand_new_with_seed(run->options->seed + run->round);
     tally->tried++;
@@ -115,10 +91,6 @@ static gboolean run_round(FaultRun *run, Tally *tally, unsigned *again)
     } else if (error->domain == FAULT_SKIP) {
         tally->tried--;
         tally->skipped = g_strdup(error->message);
-    } else if (*again && (loss = loss_of(run))) {
-        --*again;
-        tally->tried--;
-        printf("# round %u: %s; done again\n", run->round--, loss);
     } else {
         tell_failure(run, error);
     }
@@ -131,8 +103,7 @@ static gboolean run_round(FaultRun *run, Tally *tally, unsigned *again)
 
 /* *@world: that of the fault before, and for the next */
 static gboolean run_fault(const Fault *fault, const FaultOptions *options,
-                          unsigned rounds, unsigned number, unsigned *again,
-                          World **world)
+                          unsigned rounds, unsigned number, World **world)
 {
     FaultRun run = { .options = options, .fault = fault, .world = *world };
     gint64 start_us = g_get_monotonic_time();
@@ -140,7 +111,7 @@ static gboolean run_fault(const Fault *fault, const FaultOptions *options,
     Tally tally = { 0 };
     gboolean ok;
 
-    while (run.round < rounds && run_round(&run, &tally, again)) {
+    while (run.round < rounds && run_round(&run, &tally)) {
         run.round++;
     }
     *world = run.world;
@@ -157,7 +128,6 @@ static gboolean run_fault(const Fault *fault, const FaultOptions *options,
 typedef struct Count {
     unsigned run;
     unsigned failed;
-    unsigned again;             /* rounds that may still be done again */
 } Count;
 
 static void run_group(const Group *group, const FaultOptions *options,
@@ -171,8 +141,7 @@ static void run_group(const Group *group, const FaultOptions *options,
         if (!rounds || (only && !g_pattern_match_simple(only, f->name))) {
             continue;
         }
-        count->failed += !run_fault(f, options, rounds, ++count->run,
-                                    &count->again, &world);
+        count->failed += !run_fault(f, options, rounds, ++count->run, &world);
         if (!group->one_world) {
             g_clear_pointer(&world, world_free);
         }
@@ -181,9 +150,9 @@ static void run_group(const Group *group, const FaultOptions *options,
 }
 
 static int run_all(const FaultOptions *options, const char *const *wanted,
-                   const char *only, unsigned again)
+                   const char *only)
 {
-    Count count = { .again = again };
+    Count count = { 0 };
 
     for (size_t g = 0; g < G_N_ELEMENTS(groups); g++) {
         if (!wanted || g_strv_contains(wanted, groups[g].name)) {
@@ -219,7 +188,6 @@ typedef struct Arguments {
     gboolean list;
     gint seed;
     gint rounds;
-    gint again;
 } Arguments;
 
 static gboolean parse(int *argc, char ***argv, FaultOptions *options,
@@ -242,9 +210,6 @@ static gboolean parse(int *argc, char ***argv, FaultOptions *options,
           "so many of each fault", "N" },
         { "seed", 0, 0, G_OPTION_ARG_INT, &arguments->seed,
           "choices to repeat", "N" },
-        { "again", 0, 0, G_OPTION_ARG_INT, &arguments->again,
-          "do so many rounds again whose guest ended by itself, or lost a vCPU "
-          "to an emulated SVM, and say so (default: 0)", "N" },
         { "only", 0, 0, G_OPTION_ARG_STRING, &arguments->only,
           "faults whose name matches", "PATTERN" },
         { "list", 0, 0, G_OPTION_ARG_NONE, &arguments->list,
@@ -295,5 +260,5 @@ int main(int argc, char **argv)
     options.knows_policies = migrate_has_policy(options.qemu, "step");
     printf("# --seed %u\n", options.seed);
     return run_all(&options, (const char *const *)arguments.groups,
-                   arguments.only, MAX(arguments.again, 0));
+                   arguments.only);
 }

@@ -32,10 +32,6 @@ prefault='--qemu-arg=-overcommit --qemu-arg=mem-lock=on'
 # is 64 pages, so that these guests have hundreds of such chunks.
 small_chunks='--qemu-arg=-global --qemu-arg=migration.x-clear-bitmap-shift=6'
 
-# How many runs may be done again whose guest was reset, or lost a vCPU: where SVM
-# is emulated that happens now and then, with a stock QEMU, too.
-again=$([ "${HOST:-}" = own ] && echo 0 || echo 3)
-
 # "bitmap log" or "ring": which of them CONVERGE_ACCEL has, for names.
 log_in_use()
 {
@@ -69,18 +65,12 @@ tap()
     points_of "$tap_name" "$results/$tap_name.tap" "$status"
 }
 
-# run_faults NAME OPTION...: tests/faults with CONVERGE_ACCEL; what was done again is
-# told.
+# run_faults NAME OPTION...: tests/faults with CONVERGE_ACCEL.
 run_faults()
 {
     faults_name=$1-$(log_in_use | tr ' ' -)
     shift
-    tap "$faults_name" faults --accel "$CONVERGE_ACCEL" --seed 1 --long \
-        --again "$again" "$@"
-    if grep -q 'done again' "$results/$faults_name.tap"; then
-        tell "$faults_name: $(grep -c 'done again' "$results/$faults_name.tap")" \
-            "rounds were done again: the guest was reset, or a vCPU lost"
-    fi
+    tap "$faults_name" faults --accel "$CONVERGE_ACCEL" --seed 1 --long "$@"
     if grep -q 'no longer slowed' "$results/$faults_name.tap"; then
         tell "$faults_name: $(grep -c 'no longer slowed' \
             "$results/$faults_name.tap") unplugs took more than 60 s while slowed"
@@ -106,15 +96,11 @@ migrate()
     migrated_text=$results/$1.txt
     shift
     bench-migrate --qemu "$our_qemu" --accel "$CONVERGE_ACCEL" \
-        --again "$again" --json "$migrated" "$@" >"$migrated_text" 2>&1 || {
+        --json "$migrated" "$@" >"$migrated_text" 2>&1 || {
         cat "$migrated_text"
         return 1
     }
     cat "$migrated_text"
-    if grep -q 'done again' "$migrated_text"; then
-        tell "$(grep -c 'done again' "$migrated_text") runs were done again:" \
-            "the guest was reset, or a vCPU lost"
-    fi
 }
 
 # migrate_checked NAME POLICY [OPTION...]: a guest whose writer checks what it
