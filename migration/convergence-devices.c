@@ -46,7 +46,7 @@
 
 #include "qemu/osdep.h"
 #include <math.h>
-#include "convergence-internal.h"
+#include "convergence-devices.h"
 
 /* With less than that a trial could tell nothing, and holds nobody. */
 #define TRY_LEAST_PCT 50

@@ -33,6 +33,8 @@
 
 #include "qemu/osdep.h"
 #include <math.h>
+#include "convergence-devices.h"
+#include "convergence-estimate.h"
 #include "convergence-internal.h"
 
 /* In the bulk pass what is dirtied has all the rest of it to add up. */

@@ -20,6 +20,8 @@
 
 #include "qemu/osdep.h"
 #include <math.h>
+#include "convergence-devices.h"
+#include "convergence-estimate.h"
 #include "convergence-internal.h"
 
 /* A wire this near to max-bandwidth is held back by it. */

@@ -24,7 +24,7 @@
 
 #include "qemu/osdep.h"
 #include <math.h>
-#include "convergence-internal.h"
+#include "convergence-estimate.h"
 
 #define LOOKS CONVERGENCE_ESTIMATE_LOOKS
 

@@ -46,7 +46,8 @@
 
 #include "qemu/osdep.h"
 #include <math.h>
-#include "convergence-internal.h"
+#include "convergence-devices.h"
+#include "convergence-estimate.h"
 
 #define LOOKS CONVERGENCE_ESTIMATE_LOOKS
 

@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include <math.h>
+#include "convergence-estimate.h"
 #include "convergence-internal.h"
 
 /*

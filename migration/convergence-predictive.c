@@ -31,6 +31,8 @@
 
 #include "qemu/osdep.h"
 #include <math.h>
+#include "convergence-devices.h"
+#include "convergence-estimate.h"
 #include "convergence-predictive.h"
 
 /*

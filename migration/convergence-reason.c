@@ -13,6 +13,8 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include "convergence-devices.h"
+#include "convergence-estimate.h"
 #include "convergence-internal.h"
 
 /* Of many vCPUs, so many are named. */

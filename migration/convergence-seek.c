@@ -32,6 +32,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "convergence-estimate.h"
 #include "convergence-predictive.h"
 
 /* Below that part of the target time may be given back. */

@@ -12,6 +12,7 @@
 
 #include "qemu/osdep.h"
 #include <math.h>
+#include "convergence-devices.h"
 #include "convergence-predictive.h"
 
 /* Above this part of the drain rate there is no progress to speak of. */

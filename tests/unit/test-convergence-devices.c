@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "convergence-devices.h"
 #include "convergence-fixture.h"
 
 #define LOOK_NS (250 * NS_PER_MS)

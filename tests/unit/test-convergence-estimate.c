@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "convergence-estimate.h"
 #include "convergence-fixture.h"
 
 #define MAX_VCPUS 128
