@@ -11,6 +11,8 @@
 #include "convergence-vm.h"
 
 #define LINK_BYTES_PER_S (32 * 1024 * 1024)
+/* At 80 % what a slow guest dirties would fit into 1 ms of a faster one. */
+#define ENDLESS_LINK_BYTES_PER_S (LINK_BYTES_PER_S / 4)
 
 #define INITIAL_PCT     20
 #define INCREMENT_PCT   25
@@ -24,6 +26,13 @@ static void set_up_step(QTestState *vm, uint64_t downtime_limit_ms)
            " 'max-cpu-throttle': %d, 'downtime-limit': %" PRIu64,
            LINK_BYTES_PER_S, INITIAL_PCT, INCREMENT_PCT, MAX_PCT,
            downtime_limit_ms);
+}
+
+/* It goes on until it is ended. */
+static void set_up_endless_step(QTestState *vm)
+{
+    set_up_step(vm, 1);
+    vm_set(vm, "'max-bandwidth': %d", ENDLESS_LINK_BYTES_PER_S);
 }
 
 static bool is_step(int64_t pct)
@@ -121,9 +130,7 @@ static void test_rises_by_steps_until_cancelled(void)
     g_autoptr(Pair) pair = pair_start(LOAD_FLAT_OUT(8), "", "");
     double before = vm_bytes_per_s(pair->from);
 
-    set_up_step(pair->from, 1);
-    /* At 80 % what a slow guest dirties fits into 1 ms of a faster link. */
-    vm_set(pair->from, "'max-bandwidth': %d", LINK_BYTES_PER_S / 4);
+    set_up_endless_step(pair->from);
     pair_migrate(pair);
     watch_it_rise(pair->from);
     assert_shows(pair->from);
@@ -148,7 +155,7 @@ static void test_failed_destination(void)
     g_autoptr(Pair) pair = pair_start(LOAD_FLAT_OUT(8), "", "");
     double before = vm_bytes_per_s(pair->from);
 
-    set_up_step(pair->from, 1);
+    set_up_endless_step(pair->from);
     pair_migrate(pair);
     watch_it_rise(pair->from);
     pair_lose_destination(pair);
@@ -197,7 +204,7 @@ static void test_gone_before_the_switchover(void)
     g_autoptr(Pair) pair = pair_start(LOAD_FLAT_OUT(8), "", "");
 
     vm_capability(pair->from, "pause-before-switchover", true);
-    set_up_step(pair->from, 1);
+    set_up_endless_step(pair->from);
     pair_migrate(pair);
     watch_it_rise(pair->from);
     vm_set(pair->from, "'downtime-limit': 2000");
@@ -219,7 +226,7 @@ static void test_policy_changes_while_running(void)
         return;
     }
     pair = pair_start(LOAD_FLAT_OUT(8), "", "");
-    set_up_step(pair->from, 1);
+    set_up_endless_step(pair->from);
     pair_migrate(pair);
     watch_it_rise(pair->from);
     vm_set(pair->from, "'convergence-policy': 'dirty-limit',"
@@ -276,7 +283,7 @@ static void test_events_tell_changes_of_state(void)
     bool throttling = false, stuck = false;
     QDict *event;
 
-    set_up_step(pair->from, 1);
+    set_up_endless_step(pair->from);
     pair_migrate(pair);
     for (int i = 0; i < 10 && !stuck; i++) {
         QDict *data;
