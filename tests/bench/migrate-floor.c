@@ -45,31 +45,44 @@ static JsonObject *wait_bulk_pass(MigratePair *pair, unsigned limit_s,
     return NULL;
 }
 
+static double seconds_since(gint64 start_us)
+{
+    return (g_get_monotonic_time() - start_us) / 1e6;
+}
+
 /*
- * What the sync at the end of the bulk pass found, in bytes.  QEMU counts a sync
- * as it begins, and has the new remainder as it ends, which with KVM's ring takes
- * a while: until then it tells the rest of the bulk pass, next to nothing.
+ * Sets when the bulk pass was seen to be over, and what its last sync found.
+ * QEMU counts a sync as it begins, and has the new remainder as it ends, which
+ * with KVM's ring takes a while: until then it tells the rest of the bulk pass,
+ * next to nothing.  Where it stays at that, the guest has written nothing, and
+ * the first look holds.
  *
  * @info: what wait_bulk_pass() returned
  */
-static gint64 dirty_after(MigratePair *pair, JsonObject *info,
-                          double bytes_per_s)
+static void take_bulk_pass(MigratePair *pair, JsonObject *info,
+                           double bytes_per_s, gint64 start_us,
+                           MigrateFloor *floor)
 {
-    gint64 dirty = migrate_info_int(info, "ram", "remaining");
+    const guint64 little = bytes_per_s * FLOOR_POLL_MS / 1000;
 
-    for (int i = 0; i < SYNC_POLLS &&
-                    dirty < bytes_per_s * FLOOR_POLL_MS / 1000; i++) {
+    floor->bulk_pass_s = seconds_since(start_us);
+    floor->dirty_bytes = migrate_info_int(info, "ram", "remaining");
+    for (int i = 0; i < SYNC_POLLS && floor->dirty_bytes < little; i++) {
         JsonObject *later;
+        guint64 remaining;
 
         migrate_sleep_ms(FLOOR_POLL_MS);
         later = qmp_query(vm_qmp(pair->source), "query-migrate", NULL);
         if (!later) {
             break;
         }
-        dirty = migrate_info_int(later, "ram", "remaining");
+        remaining = migrate_info_int(later, "ram", "remaining");
+        if (remaining > floor->dirty_bytes) {
+            floor->bulk_pass_s = seconds_since(start_us);
+            floor->dirty_bytes = remaining;
+        }
         json_object_unref(later);
     }
-    return dirty;
 }
 
 gboolean migrate_measure_floor(const MigrateSpec *spec, MigrateFloor *floor,
@@ -97,8 +110,7 @@ gboolean migrate_measure_floor(const MigrateSpec *spec, MigrateFloor *floor,
         }
     }
     if (info) {
-        floor->dirty_bytes = dirty_after(&pair, info, bandwidth);
-        floor->bulk_pass_s = (g_get_monotonic_time() - start_us) / 1e6;
+        take_bulk_pass(&pair, info, bandwidth, start_us, floor);
         floor->nonzero_bytes = migrate_info_int(info, "ram", "normal") *
                                migrate_info_int(info, "ram", "page-size");
         floor->f_s = floor->bulk_pass_s + floor->dirty_bytes / bandwidth;
