@@ -15,6 +15,8 @@
 
 #define LINK_BYTES_PER_S (16 * 1024 * 1024)
 #define LOAD             LOAD_FLAT_OUT(8)
+#define COMPLETED_TRIES  30
+#define QUERIES_AHEAD    8
 
 /* No policy ends it, and syncs come on the clock all the time. */
 static void set_up_endless(QTestState *vm, const char *policy)
@@ -298,6 +300,56 @@ static void test_downtime_limit_above_the_cap(void)
     }
 }
 
+static bool is_completed(const QDict *rsp)
+{
+    const char *status = qdict_get_try_str(qdict_get_qdict(rsp, "return"),
+                                           "status");
+
+    g_assert_cmpstr(status, !=, "failed");
+    return g_strcmp0(status, "completed") == 0;
+}
+
+/* Several are on their way all the time, so that one meets the end. */
+static void assert_times_once_completed(QTestState *vm)
+{
+    bool completed = false;
+
+    for (int i = 0; i < QUERIES_AHEAD; i++) {
+        qtest_qmp_send(vm, "{'execute': 'query-migrate'}");
+    }
+    for (int ahead = QUERIES_AHEAD; ahead; ahead--) {
+        QDict *rsp = qtest_qmp_receive(vm);
+
+        if (is_completed(rsp)) {
+            const QDict *info = qdict_get_qdict(rsp, "return");
+
+            completed = true;
+            g_assert_cmpint(qdict_get_int(info, "total-time"), >, 0);
+        } else {
+            qtest_qmp_send(vm, "{'execute': 'query-migrate'}");
+            ahead++;
+        }
+        qobject_unref(rsp);
+    }
+    g_assert_true(completed);
+}
+
+/* Asked all the time: at the moment in which it says so, its times are there. */
+static void test_completed_has_its_times(void)
+{
+    QTestState *vm = vm_start(LOAD, "");
+
+    vm_wait_guest_up(vm);
+    vm_set(vm, "'max-bandwidth': %" PRIu64 ", 'downtime-limit': 2000",
+           VM_UNLIMITED_BYTES_PER_S);
+    for (int i = 0; i < COMPLETED_TRIES; i++) {
+        vm_migrate_to_nowhere(vm);
+        assert_times_once_completed(vm);
+        qtest_qmp_assert_success(vm, "{'execute': 'cont'}");
+    }
+    qtest_quit(vm);
+}
+
 void convergence_add_clients_tests(void)
 {
     qtest_add_data_func("/convergence/clients/passes/step", "step",
@@ -305,6 +357,8 @@ void convergence_add_clients_tests(void)
     qtest_add_func("/convergence/clients/xbzrle", test_xbzrle_ages_by_passes);
     qtest_add_func("/convergence/clients/off/endless", test_off_says_why);
     qtest_add_func("/convergence/clients/off/file", test_off_and_a_file);
+    qtest_add_func("/convergence/clients/completed",
+                   test_completed_has_its_times);
     if (vm_test_long()) {
         qtest_add_func("/convergence/clients/downtime-limit",
                        test_downtime_limit_above_the_cap);

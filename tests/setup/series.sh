@@ -27,6 +27,11 @@ plan()
     try "$scripts/series"
 }
 
+nothing_of_another_base()
+{
+    ! grep -rq 'Its body\|base: ' "$work/build/series"
+}
+
 plan <<'END'
 commit: one
 file: migration/convergence-engine.c
@@ -75,7 +80,13 @@ commit: migration: first
     Body.
 file: migration/convergence-engine.c
 
+commit: migration: of another QEMU
+base: 9.9
+    Its body.
+patch: 0077-*
+
 commit: migration: second
+base: 7.2
     Another body.
 file: migration/convergence-policy.c
 patch: *
@@ -86,6 +97,7 @@ ok 'as one mail a commit, in order' same_text \
     '0001-migration-first.patch 0002-migration-second.patch '
 ok 'with its message' grep -qx 'Another body.' \
     "$work/build/series/0002-migration-second.patch"
+ok 'without what is for another base' nothing_of_another_base
 ok 'and its patch' grep -qx '+hook' \
     "$work/build/series/0002-migration-second.patch"
 done_testing
