@@ -22,8 +22,9 @@
 #include <linux/kvm.h>
 #endif
 
-/* The largest limit tried; a guest without one must be faster. */
-#define LIMIT_MAX_MB    100
+/* The largest limit tried; a guest without one must be faster, as it is on the
+ * KVM of tests/kvm: 57 to 100. */
+#define LIMIT_MAX_MB    40
 
 /* A vCPU at the lowest limit tried is awake for a few per cent of the time. */
 #define AWAKE_PCT       50
@@ -70,12 +71,15 @@ static RingTrial try_ring(void)
 {
     QTestState *vm = start();
     RingTrial trial = RING_NO_GUEST;
+    double written_mb;
 
     if (vm_guest_comes_up(vm)) {
         /* In its midst: before and after, the ring is not in use. */
         vm_dirty_rate_start(vm, 4);
         g_usleep(G_USEC_PER_SEC);
-        trial = vm_mb_per_s(vm, 2) < LIMIT_MAX_MB ? RING_STALLS : RING_WORKS;
+        written_mb = vm_mb_per_s(vm, 2);
+        g_test_message("with the ring and no limit: %.0f MB/s", written_mb);
+        trial = written_mb < LIMIT_MAX_MB ? RING_STALLS : RING_WORKS;
         vm_dirty_rate_wait(vm);
     }
     qtest_quit(vm);

@@ -101,10 +101,19 @@ static bool writes_fault(void)
                                 NULL, NULL) || pml[0] == 'N' || pml[0] == '0';
 }
 
+bool vm_has_ring(void)
+{
+    return strstr(vm_accel(), "dirty-ring-size");
+}
+
+bool vm_has_exact_meter(void)
+{
+    return !g_str_has_prefix(vm_accel(), "kvm") || vm_has_ring();
+}
+
 bool vm_has_meter(void)
 {
-    return !g_str_has_prefix(vm_accel(), "kvm") || writes_fault() ||
-           strstr(vm_accel(), "dirty-ring-size");
+    return vm_has_exact_meter() || writes_fault();
 }
 
 bool vm_skip_without_meter(void)

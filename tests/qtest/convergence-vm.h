@@ -56,6 +56,13 @@ bool vm_test_long(void);
 const char *vm_accel(void);
 /* What single vCPUs dirty can be told on it, and so limited. */
 bool vm_has_meter(void);
+/*
+ * So that none of their writes is missed, and what is dirtied besides is known
+ * for devices'.  A meter that may miss some gives way to `estimate` there.
+ */
+bool vm_has_exact_meter(void);
+/* KVM's dirty ring is that meter. */
+bool vm_has_ring(void);
 /* Returns: true if it cannot; the test says so and ends. */
 bool vm_skip_without_meter(void);
 
