@@ -38,13 +38,13 @@ static ConvergenceVcpuInfoList *list_vcpus(const ConvergenceView *view)
 static void fill_forecast(ConvergenceInfo *info, const ConvergenceView *view)
 {
     const ConvergenceEngine *engine = view->engine;
-    int64_t elapsed_ms = (view->now_ns - engine->start_ns) / SCALE_MS;
-    int64_t seen_ms = (engine->model.last_sample_ns - engine->start_ns) /
-                      SCALE_MS;
+    int64_t since_look_ms = (view->now_ns - engine->model.last_sample_ns) /
+                            SCALE_MS;
+    int64_t left_ms = engine->decision.predicted_remaining_ms - since_look_ms;
 
+    /* As total-time is: the set-up was before the engine began. */
     info->has_predicted_total_time = true;
-    info->predicted_total_time =
-        MAX(elapsed_ms, seen_ms + engine->decision.predicted_remaining_ms);
+    info->predicted_total_time = view->total_ms + MAX(left_ms, 0);
     info->has_predicted_error_percentage = true;
     info->predicted_error_percentage = engine->decision.predicted_error_pct;
     info->has_predicted_downtime = true;

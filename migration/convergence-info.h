@@ -32,6 +32,7 @@ typedef struct ConvergenceView {
     bool no_deadline;           /* although one is set: not on this channel */
     int64_t longest_pause_ns;   /* of a vCPU, so far */
     int64_t now_ns;
+    int64_t total_ms;           /* so far, the set-up included */
 } ConvergenceView;
 
 /**

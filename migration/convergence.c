@@ -201,5 +201,6 @@ void convergence_fill_info(MigrationInfo *info)
                             vcpu_slowdown_longest_pause_ns() :
                             convergence.longest_pause_ns,
         .now_ns = convergence_now_ns(),
+        .total_ms = info->has_total_time ? info->total_time : 0,
     }, info->status));
 }
