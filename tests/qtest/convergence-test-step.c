@@ -148,7 +148,8 @@ static void test_rises_by_steps_until_cancelled(void)
     pair_start_destination(pair, "");
     pair_migrate(pair);
     watch_it_rise(pair->from);
-    vm_set(pair->from, "'downtime-limit': 2000");
+    vm_set(pair->from, "'downtime-limit': 2000, 'max-bandwidth': %d",
+           LINK_BYTES_PER_S);
     pair_assert_arrived(pair);
     assert_throttle_is_gone(pair->from);
 }
@@ -170,7 +171,8 @@ static void test_failed_destination(void)
     pair_start_destination(pair, "");
     pair_migrate(pair);
     watch_it_rise(pair->from);
-    vm_set(pair->from, "'downtime-limit': 2000");
+    vm_set(pair->from, "'downtime-limit': 2000, 'max-bandwidth': %d",
+           LINK_BYTES_PER_S);
     pair_assert_arrived(pair);
 }
 
@@ -210,7 +212,8 @@ static void test_gone_before_the_switchover(void)
     set_up_endless_step(pair->from);
     pair_migrate(pair);
     watch_it_rise(pair->from);
-    vm_set(pair->from, "'downtime-limit': 2000");
+    vm_set(pair->from, "'downtime-limit': 2000, 'max-bandwidth': %d",
+           LINK_BYTES_PER_S);
     vm_wait_status(pair->from, "pre-switchover");
     assert_throttle_is_gone(pair->from);
     qtest_qmp_assert_success(pair->from, "{'execute': 'migrate-continue',"
@@ -250,7 +253,8 @@ static void test_policy_changes_while_running(void)
     }
     g_assert_true(limited);
     vm_assert_guest_works(pair->from);
-    vm_set(pair->from, "'convergence-vcpu-limit': 1, 'downtime-limit': 100");
+    vm_set(pair->from, "'convergence-vcpu-limit': 1, 'downtime-limit': 100,"
+           " 'max-bandwidth': %d", LINK_BYTES_PER_S);
     pair_assert_arrived(pair);
 }
 
