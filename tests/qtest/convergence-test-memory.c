@@ -249,6 +249,7 @@ static unsigned assert_told_right(const GArray *told)
         int64_t left_bytes = DATA_MB * MiB - t->sent_bytes;
         double ms = t->elapsed_ms + left_bytes * 1000.0 / t->drain_bytes_per_s;
 
+        g_assert_true(!t->predicted_ms || t->predicted_ms >= t->elapsed_ms);
         settled += t->settled;
         if (!t->drain_bytes_per_s || left_bytes < LEFT_BYTES) {
             continue;

@@ -82,6 +82,9 @@ static void test_stop(const void *opaque)
     }
     pair_assert_arrived(pair);
     view = view_take(pair->from);
+    g_test_message("after %" PRId64 " ms: %s",
+                   qdict_get_int(view->all, "total-time"),
+                   qdict_get_str(view->convergence, "reason"));
     g_assert_cmpstr(view->state, ==, "timed-out");
     g_assert_true(strstr(qdict_get_str(view->convergence, "reason"),
                          "switching over with") != NULL);
