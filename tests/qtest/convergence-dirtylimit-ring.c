@@ -22,11 +22,8 @@
 #include <linux/kvm.h>
 #endif
 
-/*
- * The largest limit tried.  A guest without one must be faster, as it is on the
- * KVM of tests/kvm: 57 to 100.
- */
-#define LIMIT_MAX_MB    40
+/* The largest limit tried; a guest without one must be faster. */
+#define LIMIT_MAX_MB    vm_unlimited_mb(100)
 
 /* A vCPU at the lowest limit tried is awake for a few per cent of the time. */
 #define AWAKE_PCT       50

@@ -11,12 +11,6 @@
 #include "qemu/osdep.h"
 #include "convergence-dirtylimit.h"
 
-/*
- * What a vCPU without a limit writes at least while the ring is in use: on the
- * KVM of tests/kvm it is 57 to 100.
- */
-#define RING_MB 40
-
 static void assert_limit_holds(QTestState *vm, uint64_t limit_mb)
 {
     g_assert_cmpfloat(vm_mb_per_s_limited(vm, limit_mb), >,
@@ -47,12 +41,6 @@ static void test_limits_of(const void *accel)
     qtest_quit(vm);
 }
 
-static void assert_unlimited(QTestState *vm)
-{
-    g_assert_cmpfloat(vm_mb_per_s(vm, 1), >,
-                      vm_has_ring() ? RING_MB : 100);
-}
-
 static void test_limit_of_one_vcpu(void)
 {
     QTestState *vm = vm_start_writer();
@@ -65,7 +53,7 @@ static void test_limit_of_one_vcpu(void)
                              " 'dirty-rate': 5}}");
     g_assert_cmpint(vm_limit_shown(vm, 0, "limit-rate"), ==, 0);
     g_assert_cmpint(vm_limit_shown(vm, 1, "limit-rate"), ==, 5);
-    assert_unlimited(vm);
+    g_assert_cmpfloat(vm_mb_per_s(vm, 1), >, vm_unlimited_mb(100));
 
     /* All, but for one. */
     vm_set_limit(vm, 7);
@@ -73,7 +61,7 @@ static void test_limit_of_one_vcpu(void)
                              " 'arguments': {'cpu-index': 0}}");
     g_assert_cmpint(vm_limit_shown(vm, 0, "limit-rate"), ==, 0);
     g_assert_cmpint(vm_limit_shown(vm, 1, "limit-rate"), ==, 7);
-    assert_unlimited(vm);
+    g_assert_cmpfloat(vm_mb_per_s(vm, 1), >, vm_unlimited_mb(100));
     qtest_quit(vm);
 }
 
@@ -170,8 +158,8 @@ static int64_t calc_dirty_rate(QTestState *vm)
 static void test_calc_dirty_rate(void)
 {
     QTestState *vm = vm_start_writer();
-    int64_t rate = 0, least = vm_has_one_thread(vm) ? 100 :
-                              vm_has_ring() ? RING_MB : 150;
+    int64_t rate = 0, least = vm_has_one_thread(vm) ?
+                              100 : vm_unlimited_mb(150);
 
     vm_wait_guest_up(vm);
 

@@ -22,6 +22,13 @@ double vm_mb_per_s(QTestState *vm, double seconds)
     return vm_bytes_per_s_over(vm, seconds) / MB;
 }
 
+double vm_unlimited_mb(double usual)
+{
+    const char *ring_mb = vm_has_ring() ? g_getenv("CONVERGE_RING_MB") : NULL;
+
+    return ring_mb ? g_ascii_strtod(ring_mb, NULL) : usual;
+}
+
 bool vm_has_one_thread(QTestState *vm)
 {
     QDict *rsp = qtest_qmp(vm, "{'execute': 'query-cpus-fast'}");

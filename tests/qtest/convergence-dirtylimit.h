@@ -32,6 +32,11 @@ int64_t vm_limit_shown(QTestState *vm, int vcpu, const char *what);
  * Returns: how far it is made use of.
  */
 double vm_mb_per_s_limited(QTestState *vm, uint64_t limit_mb);
+/*
+ * Returns: what a vCPU without a limit writes at least, in MB/s: @usual, or with
+ * KVM's ring CONVERGE_RING_MB, which the emulated host of tests/kvm sets.
+ */
+double vm_unlimited_mb(double usual);
 /* Of several vCPUs: one thread runs them in turns, and sleeps for all. */
 bool vm_has_one_thread(QTestState *vm);
 /*

@@ -29,7 +29,7 @@ plan()
 
 nothing_of_another_base()
 {
-    ! grep -rq 'Its body\|base: ' "$work/build/series"
+    ! grep -rq 'Its body\|commit@' "$work/build/series"
 }
 
 plan <<'END'
@@ -80,13 +80,11 @@ commit: migration: first
     Body.
 file: migration/convergence-engine.c
 
-commit: migration: of another QEMU
-base: 9.9
+commit@9.9: migration: of another QEMU
     Its body.
 patch: 0077-*
 
-commit: migration: second
-base: 7.2
+commit@7.2: migration: second
     Another body.
 file: migration/convergence-policy.c
 patch: *
